@@ -1,0 +1,20 @@
+"""Instants on the wire and in the database: ISO 8601 in UTC, fixed width, ending in Z."""
+
+from datetime import datetime, timezone
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def to_text(instant: datetime) -> str:
+    """The instant as 27 characters that sort as time does; refuses a time without zone."""
+    if instant.tzinfo is None:
+        raise ValueError("an instant needs a time zone")
+    return instant.astimezone(timezone.utc).strftime(_FORMAT)
+
+
+def from_text(text: str) -> datetime:
+    """The instant that an ISO 8601 text with a zone names, in UTC; raises ValueError for anything else."""
+    instant = datetime.fromisoformat(text.replace("Z", "+00:00") if text.endswith("Z") else text)
+    if instant.tzinfo is None:
+        raise ValueError("an instant needs a time zone")
+    return instant.astimezone(timezone.utc)
