@@ -1,0 +1,143 @@
+"""Every setting of the server, once, with its default and what it means."""
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rm.errors import NotReady
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def setting(default: object, help: str, *, env: str, is_secret: bool = False) -> Any:
+    """A field of Settings, read from `env` (and from `env`_FILE when it is secret)."""
+    return dataclasses.field(default=default, metadata={"env": env, "help": help, "is_secret": is_secret})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The server's settings; `from_env` reads and checks them."""
+
+    listen: str = setting("127.0.0.1:8080", "Address and port to listen on.", env="RM_LISTEN")
+    data_dir: Path = setting(Path("data"), "Directory of the database and the key file.", env="RM_DATA_DIR")
+    base_url: str = setting(
+        "", "The URL under which people and agents reach the server; default http://RM_LISTEN.", env="RM_BASE_URL"
+    )
+    secret_key_file: Path | None = setting(
+        None,
+        "Key that seals repository passwords; default <data>/secret.key. "
+        "Made once, never overwritten: keep a copy elsewhere.",
+        env="RM_SECRET_KEY_FILE",
+    )
+    cookie_secure: bool | None = setting(
+        None,
+        "Whether cookies need HTTPS; default true unless the base URL is http on loopback.",
+        env="RM_COOKIE_SECURE",
+    )
+    trusted_proxy: tuple[Network, ...] = setting(
+        (), "CIDRs of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.", env="RM_TRUSTED_PROXY"
+    )
+    log_level: str = setting("info", "debug, info, warning or error.", env="RM_LOG_LEVEL")
+    log_format: str = setting("text", "text or json.", env="RM_LOG_FORMAT")
+    worker_class: str = setting("gevent", "gevent, or gthread (good to about 1,000 hosts).", env="RM_WORKER_CLASS")
+    setup_token: str = setting(
+        "", "Fixed token of the first run's setup link, for tests and automation.", env="RM_SETUP_TOKEN", is_secret=True
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """The settings that the environment names; raises NotReady with the variable that cannot be read."""
+        environ = os.environ if environ is None else environ
+        found: dict[str, Any] = {}
+        for spec in dataclasses.fields(cls):
+            name = spec.metadata["env"]
+            text = _read(environ, name, spec.metadata["is_secret"])
+            if text is None:
+                continue
+            try:
+                found[spec.name] = _PARSERS.get(spec.name, str)(text)
+            except ValueError as error:
+                raise NotReady(f"{name}: {error}") from error
+        return cls(**found).checked()
+
+    def checked(self) -> "Settings":
+        """These settings with derived defaults filled in; raises NotReady for values that cannot work together."""
+        try:
+            host, port = split_listen(self.listen)
+        except ValueError as error:
+            raise NotReady(f"RM_LISTEN: {error}") from error
+        shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+        base_url = (self.base_url or f"http://{f'[{shown_host}]' if ':' in shown_host else shown_host}:{port}").rstrip(
+            "/"
+        )
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+            raise NotReady(f"RM_BASE_URL: {base_url!r} must look like https://backup.example.net, without a path")
+        is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
+        return dataclasses.replace(
+            self,
+            base_url=base_url,
+            data_dir=self.data_dir.absolute(),
+            secret_key_file=(self.secret_key_file or self.data_dir / "secret.key").absolute(),
+            cookie_secure=not is_local if self.cookie_secure is None else self.cookie_secure,
+        )
+
+    @property
+    def database_file(self) -> Path:
+        return self.data_dir / "restic-manager.db"
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:8080" or "[::1]:8080"; raises ValueError."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise ValueError(f"{listen!r} must look like 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def _read(environ: Mapping[str, str], name: str, is_secret: bool) -> str | None:
+    file = environ.get(f"{name}_FILE") if is_secret else None
+    if file:
+        if environ.get(name):
+            raise NotReady(f"{name} and {name}_FILE are both set; keep one")
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotReady(f"{name}_FILE: cannot read {file}: {error}") from error
+    return environ.get(name) or None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"{text!r} must be true or false")
+    return text.lower() == "true"
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "data_dir": Path,
+    "secret_key_file": Path,
+    "cookie_secure": _boolean,
+    "trusted_proxy": _networks,
+    "log_level": _choice("debug", "info", "warning", "error"),
+    "log_format": _choice("text", "json"),
+    "worker_class": _choice("gevent", "gthread"),
+}

@@ -1,0 +1,1 @@
+"""Rules: values in, values out; no clock, no database, no framework."""

@@ -1,0 +1,82 @@
+"""The one SQLite database: opening it, connections, and telling only after the commit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from peewee import DatabaseError, IntegrityError, OperationalError, SqliteDatabase
+
+from rm.errors import Unavailable
+from rm.events import Event, EventBus
+
+__all__ = ["DatabaseError", "IntegrityError", "changes", "connection", "db", "open_database", "publish_after_commit"]
+
+# lock_type only works in the constructor. IMMEDIATE: a block that reads and then writes
+# fails at once under DEFERRED, without the busy wait.
+db = SqliteDatabase(None, lock_type="IMMEDIATE", autoconnect=False)
+
+# Long enough for a commit of another connection, short enough that a mistake cannot freeze the process:
+# under gevent the busy wait blocks every greenlet.
+BUSY_SECONDS = 0.5
+
+
+def open_database(file: Path) -> None:
+    """Point the models at a database file; connections are opened by `connection()`."""
+    if not db.is_closed():
+        db.close()
+    db.init(
+        str(file),
+        timeout=BUSY_SECONDS,
+        pragmas={"journal_mode": "wal", "foreign_keys": 1, "synchronous": "normal"},
+    )
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """A connection for this block, shared with an outer block of the same thread; never held across a wait."""
+    if not db.is_closed():
+        yield
+        return
+    db.connect()
+    try:
+        yield
+    finally:
+        db.close()
+
+
+@contextmanager
+def changes() -> Iterator[None]:
+    """One IMMEDIATE transaction; raises Unavailable when the disk is full or the file cannot be written."""
+    try:
+        with db.atomic():
+            yield
+    except OperationalError as error:
+        # SQLite itself rolls back when the disk is full; peewee's rollback then fails and hides the reason.
+        if is_disk_trouble(error):
+            raise Unavailable(
+                "The server's disk is full or cannot be written; nothing was changed.",
+                code="disk_full",
+                help="Free space in the data directory and try again.",
+            ) from error
+        raise
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Whether SQLite failed because the file system under it did."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if _names_the_disk(str(seen).lower()):
+            return True
+        seen = seen.__context__
+    return False
+
+
+def _names_the_disk(text: str) -> bool:
+    return "disk is full" in text or "disk i/o" in text or "readonly" in text or "unable to open" in text
+
+
+def publish_after_commit(bus: EventBus, *events: Event) -> None:
+    """Publish once the outermost transaction has committed; a rollback publishes nothing."""
+    for event in events:
+        db.after_commit(partial(bus.publish, event))

@@ -1,0 +1,116 @@
+"""Named queries about jobs and their logs."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from peewee import fn
+
+from rm.errors import NotFound
+from rm.store.models import Host, Job, JobLogLine, JobSample
+
+
+def find(job_id: str) -> Job | None:
+    return Job.get_or_none(Job.id == job_id)
+
+
+def get(job_id: str) -> Job:
+    """The job; raises NotFound."""
+    job = Job.select(Job, Host).join(Host).where(Job.id == job_id).first()
+    if job is None:
+        raise NotFound("There is no such job.", help="It may have been removed with its host.")
+    return job
+
+
+def list_for_host(host_id: str, *, limit: int = 20, before_id: str | None = None) -> list[Job]:
+    """The newest jobs of a host first; `before_id` pages on."""
+    query = Job.select().where(Job.host == host_id)
+    if before_id:
+        query = query.where(Job.id < before_id)
+    return list(query.order_by(Job.id.desc()).limit(limit))
+
+
+def count_for_host(host_id: str) -> int:
+    return Job.select().where(Job.host == host_id).count()
+
+
+def open_for_host(host_id: str) -> list[Job]:
+    """The queued and running jobs of a host, oldest first."""
+    return list(Job.select().where(Job.host == host_id, Job.state != "finished").order_by(Job.id))
+
+
+def list_open(*, limit: int = 1000) -> list[Job]:
+    return list(Job.select().where(Job.state != "finished").order_by(Job.id).limit(limit))
+
+
+def list_queued_until(now: datetime) -> list[Job]:
+    """The jobs that waited in the queue until their time ran out."""
+    return list(
+        Job.select().where(Job.state == "queued", Job.dispatched_at.is_null(), Job.expires_at <= now).limit(500)
+    )
+
+
+def list_silent_since(instant: datetime) -> list[Job]:
+    """The jobs that were sent to a host and of which there was no sign since."""
+    # dispatched_at is set together with last_sign_at, so the latter is never missing here
+    return list(
+        Job.select()
+        .where(Job.state != "finished", Job.dispatched_at.is_null(False), Job.last_sign_at < instant)
+        .limit(500)
+    )
+
+
+def list_running(*, limit: int = 20) -> list[Job]:
+    return list(Job.select(Job, Host).join(Host).where(Job.state == "running").order_by(Job.id).limit(limit))
+
+
+def counts_since(instant: datetime) -> dict[str, int]:
+    """How many jobs ended since then by outcome, and how many are queued and running now."""
+    ended = (
+        Job.select(Job.outcome, fn.COUNT(Job.id).alias("n"))
+        .where(Job.state == "finished", Job.finished_at >= instant)
+        .group_by(Job.outcome)
+    )
+    found = {"succeeded": 0, "warnings": 0, "failed": 0, "cancelled": 0, "lost": 0, "queued": 0, "running": 0}
+    found |= {job.outcome: job.n for job in ended}
+    open_jobs = Job.select(Job.state, fn.COUNT(Job.id).alias("n")).where(Job.state != "finished").group_by(Job.state)
+    return found | {job.state: job.n for job in open_jobs}
+
+
+def log_lines(job_id: str, *, after_n: int = 0, limit: int = 1000) -> list[JobLogLine]:
+    """The lines after line `after_n`, in order."""
+    query = JobLogLine.select().where(JobLogLine.job == job_id, JobLogLine.n > after_n)
+    return list(query.order_by(JobLogLine.n).limit(limit))
+
+
+def last_log_lines(job_id: str, *, limit: int = 1000) -> list[JobLogLine]:
+    """The last lines, in order."""
+    query = JobLogLine.select().where(JobLogLine.job == job_id).order_by(JobLogLine.n.desc()).limit(limit)
+    return list(query)[::-1]
+
+
+def all_log_lines(job_id: str) -> Iterator[JobLogLine]:
+    """Every line in order, fetched a thousand at a time; needs a connection while it is read."""
+    after = 0
+    while lines := log_lines(job_id, after_n=after, limit=1000):
+        yield from lines
+        after = lines[-1].n
+
+
+def log_count(job_id: str) -> int:
+    return JobLogLine.select().where(JobLogLine.job == job_id).count()
+
+
+def samples(job_id: str) -> list[tuple[int, int]]:
+    """Seconds since the start and bytes read by then, in order."""
+    query = JobSample.select().where(JobSample.job == job_id).order_by(JobSample.elapsed_seconds)
+    return [(sample.elapsed_seconds, sample.bytes_done) for sample in query]
+
+
+def last_good_by_group(host_id: str) -> dict[str, datetime]:
+    """When each source group of a host was last backed up well."""
+    query = (
+        Job.select(Job.source_group, fn.MAX(Job.finished_at).alias("at"))
+        .where(Job.host == host_id, Job.kind == "backup", Job.outcome.in_(("succeeded", "warnings")))
+        .group_by(Job.source_group)
+    )
+    return {job.source_group: job.at for job in query}

@@ -1,0 +1,354 @@
+"""The tables of schema.sql as peewee models; the schema test proves that both agree."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from peewee import (
+    AutoField,
+    BlobField,
+    BooleanField,
+    CompositeKey,
+    Field,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+from rm.shared import instants
+from rm.store.database import db
+
+
+class InstantField(Field):
+    """An aware datetime, stored as text that sorts as time does."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: datetime | str | None) -> str | None:
+        return instants.to_text(value) if isinstance(value, datetime) else value
+
+    def python_value(self, value: str | None) -> datetime | None:
+        return instants.from_text(value) if value is not None else None
+
+
+class JsonField(Field):
+    """A list or dict, stored as JSON text."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: Any) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def python_value(self, value: str | None) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Row(Model):
+    class Meta:
+        database = db
+        # save() would write every field and so undo what another greenlet changed meanwhile
+        only_save_dirty = True
+        legacy_table_names = False
+
+
+class Setting(Row):
+    name = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        table_name = "settings"
+
+
+class User(Row):
+    id = TextField(primary_key=True)
+    username = TextField(unique=True)
+    role = TextField()
+    password_hash = TextField()
+    is_enabled = BooleanField(default=True)
+    created_at = InstantField()
+    last_login_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "users"
+
+
+class Session(Row):
+    token_hash = TextField(primary_key=True)
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    address = TextField()
+    created_at = InstantField()
+    expires_at = InstantField()
+
+    class Meta:
+        table_name = "sessions"
+
+
+class SetupLink(Row):
+    token_hash = TextField(primary_key=True)
+    created_at = InstantField()
+    expires_at = InstantField()
+
+    class Meta:
+        table_name = "setup_links"
+
+
+class Repository(Row):
+    id = TextField(primary_key=True)
+    name = TextField(unique=True)
+    location = TextField()
+    password_sealed = BlobField()
+    restic_repository_id = TextField(null=True)
+    total_bytes = IntegerField(null=True)
+    snapshot_count = IntegerField(null=True)
+    stats_at = InstantField(null=True)
+    tested_at = InstantField(null=True)
+    test_ok = BooleanField(null=True)
+    test_reason = TextField(default="")
+    test_message = TextField(default="")
+    created_at = InstantField()
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "repositories"
+
+
+class RepositoryCredential(Row):
+    repository = ForeignKeyField(Repository, on_delete="CASCADE")
+    slot = TextField()
+    username = TextField()
+    secret_sealed = BlobField()
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "repository_credentials"
+        primary_key = CompositeKey("repository", "slot")
+
+
+class Host(Row):
+    id = TextField(primary_key=True)
+    name = TextField()
+    hostname = TextField()
+    os = TextField()
+    os_name = TextField(default="")
+    arch = TextField()
+    init = TextField(default="")
+    timezone = TextField(default="")
+    machine_id = TextField(default="")
+    mode = TextField(default="always_on")
+    agent_version = TextField(default="")
+    agent_seq = IntegerField(default=0)
+    running_sha256 = TextField(null=True)
+    guard_version = TextField(null=True)
+    restic_version = TextField(null=True)
+    restic_features = JsonField(default=list)
+    boot_id = TextField(default="")
+    is_pinned = BooleanField(default=False)
+    problems = JsonField(default=list)
+    repository = ForeignKeyField(Repository, null=True, on_delete="SET NULL")
+    config_version = IntegerField(default=1)
+    config_applied = IntegerField(default=0)
+    enrolled_at = InstantField()
+    enrolled_by = TextField(default="")
+    first_hello_at = InstantField(null=True)
+    connected_at = InstantField(null=True)
+    last_seen_at = InstantField(null=True)
+    last_address = TextField(default="")
+    last_good_at = InstantField(null=True)
+    last_backup_id = TextField(null=True)
+    revoked_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "hosts"
+
+
+class HostTag(Row):
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    tag = TextField()
+
+    class Meta:
+        table_name = "host_tags"
+        primary_key = CompositeKey("host", "tag")
+
+
+class HostCredential(Row):
+    credential_hash = TextField(primary_key=True)
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    created_at = InstantField()
+    first_used_at = InstantField(null=True)
+    revoked_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "host_credentials"
+
+
+class EnrolmentToken(Row):
+    id = TextField(primary_key=True)
+    token_hash = TextField(unique=True)
+    max_uses = IntegerField(default=1)
+    uses = IntegerField(default=0)
+    tags = JsonField(default=list)
+    created_by = TextField()
+    created_at = InstantField()
+    expires_at = InstantField()
+    revoked_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "enrolment_tokens"
+
+
+class Enrolment(Row):
+    token = ForeignKeyField(EnrolmentToken, on_delete="CASCADE")
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    machine_id = TextField()
+    address = TextField()
+    enrolled_at = InstantField()
+
+    class Meta:
+        table_name = "enrolments"
+        primary_key = CompositeKey("token", "host")
+
+
+class SourceGroup(Row):
+    id = TextField(primary_key=True)
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    name = TextField()
+    includes = JsonField(default=list)
+    excludes = JsonField(default=list)
+    created_at = InstantField()
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "source_groups"
+
+
+class Job(Row):
+    id = TextField(primary_key=True)
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    kind = TextField()
+    state = TextField()
+    outcome = TextField(null=True)
+    reason = TextField(default="")
+    message = TextField(default="")
+    exit_code = IntegerField(null=True)
+    repository = ForeignKeyField(Repository, null=True, on_delete="SET NULL")
+    source_group = TextField(default="")
+    parameters = JsonField(default=dict)
+    requested_by = TextField(default="")
+    created_at = InstantField()
+    expires_at = InstantField()
+    dispatched_at = InstantField(null=True)
+    started_at = InstantField(null=True)
+    finished_at = InstantField(null=True)
+    cancel_requested_at = InstantField(null=True)
+    cancel_requested_by = TextField(default="")
+    last_sign_at = InstantField(null=True)
+    command = TextField(default="")
+    progress = JsonField(default=dict)
+    summary = JsonField(default=dict)
+
+    class Meta:
+        table_name = "jobs"
+
+
+class BackupDay(Row):
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    day = TextField()
+    succeeded = IntegerField(default=0)
+    warnings = IntegerField(default=0)
+    failed = IntegerField(default=0)
+
+    class Meta:
+        table_name = "backup_days"
+        primary_key = CompositeKey("host", "day")
+
+
+class JobLogLine(Row):
+    job = ForeignKeyField(Job, on_delete="CASCADE")
+    n = IntegerField()
+    at = InstantField()
+    stream = TextField()
+    text = TextField()
+
+    class Meta:
+        table_name = "job_log_lines"
+        primary_key = CompositeKey("job", "n")
+
+
+class JobSample(Row):
+    job = ForeignKeyField(Job, on_delete="CASCADE")
+    elapsed_seconds = IntegerField()
+    bytes_done = IntegerField()
+
+    class Meta:
+        table_name = "job_samples"
+        primary_key = CompositeKey("job", "elapsed_seconds")
+
+
+class Snapshot(Row):
+    repository = ForeignKeyField(Repository, on_delete="CASCADE")
+    id = TextField()
+    time = InstantField()
+    hostname = TextField()
+    username = TextField(default="")
+    paths = JsonField(default=list)
+    tags = JsonField(default=list)
+    total_bytes = IntegerField(null=True)
+    total_files = IntegerField(null=True)
+    data_added = IntegerField(null=True)
+    listing_id = TextField()
+
+    class Meta:
+        table_name = "snapshots"
+        primary_key = CompositeKey("repository", "id")
+
+
+class SnapshotListing(Row):
+    repository = ForeignKeyField(Repository, primary_key=True, on_delete="CASCADE")
+    listing_id = TextField()
+    taken_at = InstantField()
+    host_id = TextField()
+    total = IntegerField()
+
+    class Meta:
+        table_name = "snapshot_listings"
+
+
+class AuditEntry(Row):
+    id = AutoField()
+    at = InstantField()
+    actor_kind = TextField()
+    actor_id = TextField(default="")
+    actor_name = TextField()
+    address = TextField(default="")
+    action = TextField()
+    target_kind = TextField(default="")
+    target_id = TextField(default="")
+    target_name = TextField(default="")
+    payload = JsonField(default=dict)
+
+    class Meta:
+        table_name = "audit_entries"
+
+
+MODELS: tuple[type[Row], ...] = (
+    Setting,
+    User,
+    Session,
+    SetupLink,
+    Repository,
+    RepositoryCredential,
+    Host,
+    HostTag,
+    HostCredential,
+    EnrolmentToken,
+    Enrolment,
+    SourceGroup,
+    Job,
+    BackupDay,
+    JobLogLine,
+    JobSample,
+    Snapshot,
+    SnapshotListing,
+    AuditEntry,
+)

@@ -1,0 +1,85 @@
+"""What most tests stand on: a real database file, the wired application, and the cast."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from flask.testing import FlaskClient
+
+from rm.config import Settings
+from rm.events import EventBus
+from rm.factory import create_app
+from rm.runtime import Runtime, runtime
+from rm.store import database
+from rm.store.vault import Vault
+from tests import cast
+from tests.cast import EnrolledHost
+
+# argon2 at the least cost, so that a test that signs in takes milliseconds
+QUICK_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(cast.PASSWORD)
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", base_url="http://localhost").checked()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(cast.NOW)
+
+
+@pytest.fixture
+def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
+    """The wired application with the people of the cast; no background work runs, one connection is open."""
+    app = create_app(settings)
+    app.config["TESTING"] = True
+    app.config["RM_KEEP_CONNECTION"] = True
+    runtime(app).clock = clock
+    with database.connection():
+        cast.add_people(QUICK_HASH)
+        yield app
+
+
+@pytest.fixture
+def parts(app: Flask) -> Runtime:
+    return runtime(app)
+
+
+@pytest.fixture
+def bus(parts: Runtime) -> EventBus:
+    return parts.bus
+
+
+@pytest.fixture
+def vault(parts: Runtime) -> Vault:
+    return parts.vault
+
+
+@pytest.fixture
+def web1(bus: EventBus) -> EnrolledHost:
+    return cast.add_host(bus, "web1")
+
+
+@pytest.fixture
+def db1(bus: EventBus) -> EnrolledHost:
+    return cast.add_host(bus, "db1")
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser that is not signed in."""
+    return app.test_client()

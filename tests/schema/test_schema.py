@@ -1,0 +1,163 @@
+"""schema.sql, the migrations and the models describe the same database."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from rm.errors import NotReady
+from rm.store.migrate import MIGRATIONS_DIR, SCHEMA_FILE, migrate, schema_version, statements
+from rm.store.models import MODELS
+from tests.cast import NOW
+
+
+def shape(file: Path) -> dict[str, object]:
+    connection = sqlite3.connect(file)
+    tables = [
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        if not name.startswith("sqlite_")
+    ]
+    found: dict[str, object] = {}
+    for table in tables:
+        found[table] = {
+            "columns": connection.execute(f"SELECT * FROM pragma_table_xinfo('{table}')").fetchall(),
+            "references": connection.execute(f"SELECT * FROM pragma_foreign_key_list('{table}')").fetchall(),
+            "indexes": sorted(
+                (name, unique, origin)
+                for _, name, unique, origin, _ in connection.execute(f"SELECT * FROM pragma_index_list('{table}')")
+            ),
+        }
+    found["triggers"] = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def database_file(tmp_path: Path) -> Path:
+    file = tmp_path / "fresh.db"
+    migrate(file, now=NOW)
+    return file
+
+
+def test_every_model_has_exactly_the_columns_of_its_table(database_file):
+    connection = sqlite3.connect(database_file)
+
+    for model in MODELS:
+        rows = connection.execute(f"SELECT name, \"notnull\", pk FROM pragma_table_xinfo('{model._meta.table_name}')")
+        columns = {name: bool(notnull) for name, notnull, _ in rows}
+        fields = {field.column_name: not field.null for field in model._meta.sorted_fields}
+
+        assert fields == columns, model.__name__
+
+
+def test_every_table_has_a_model(database_file):
+    tables = set(shape(database_file)) - {"triggers"}
+
+    assert tables == {model._meta.table_name for model in MODELS}
+
+
+def test_every_foreign_key_of_the_schema_is_one_of_the_models(database_file):
+    connection = sqlite3.connect(database_file)
+
+    for model in MODELS:
+        listed = connection.execute(f"SELECT * FROM pragma_foreign_key_list('{model._meta.table_name}')")
+        in_schema = {(row[3], row[2], row[6]) for row in listed}
+        in_model = {
+            (field.column_name, field.rel_model._meta.table_name, field.on_delete or "NO ACTION")
+            for field in model._meta.refs
+        }
+        assert in_model == in_schema, model.__name__
+
+
+def test_every_table_is_strict():
+    tables = re.findall(r"CREATE TABLE .*?\n\)([^;]*);", SCHEMA_FILE.read_text(), re.DOTALL)
+
+    assert len(tables) == len(MODELS)
+    assert all("STRICT" in options for options in tables)
+
+
+def test_the_migrations_lead_to_the_schema(tmp_path, database_file):
+    steps = sorted(MIGRATIONS_DIR.glob("[0-9]*.sql"))
+
+    assert [int(step.name[:4]) for step in steps] == list(range(2, schema_version(SCHEMA_FILE.read_text()) + 1))
+
+
+def test_a_database_of_a_newer_program_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "newer.db"
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    before = file.read_bytes()
+
+    with pytest.raises(NotReady, match="newer restic-manager"):
+        migrate(file, now=NOW)
+
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "garbage.db"
+    file.write_bytes(b"not a database " * 100)
+
+    with pytest.raises(NotReady, match="not a database"):
+        migrate(file, now=NOW)
+
+    assert file.read_bytes() == b"not a database " * 100
+
+
+def test_somebody_elses_database_is_refused(tmp_path):
+    file = tmp_path / "other.db"
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE theirs (id INTEGER)")
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(NotReady, match="not restic-manager's"):
+        migrate(file, now=NOW)
+
+
+def test_a_migration_copies_the_file_first_and_keeps_the_data(tmp_path):
+    file, steps = old_database(tmp_path, "ALTER TABLE things ADD COLUMN size INTEGER;")
+
+    copy = migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+
+    assert copy is not None
+    assert sqlite3.connect(copy).execute("PRAGMA user_version").fetchone() == (1,)
+    assert sqlite3.connect(file).execute("SELECT name, size FROM things").fetchall() == [("kept", None)]
+
+
+def test_a_migration_that_fails_half_way_changes_nothing(tmp_path):
+    file, steps = old_database(tmp_path, "ALTER TABLE things ADD COLUMN size INTEGER; INSERT INTO nowhere VALUES (1);")
+
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+
+    assert sqlite3.connect(file).execute("PRAGMA user_version").fetchone() == (1,)
+    assert sqlite3.connect(file).execute("SELECT * FROM things").fetchall() == [("kept",)]
+
+
+def test_a_missing_migration_is_named(tmp_path):
+    file, steps = old_database(tmp_path, "SELECT 1;")
+
+    with pytest.raises(NotReady, match="migration to database version 3"):
+        migrate(file, now=NOW, schema="PRAGMA user_version = 3;", migrations_dir=steps)
+
+
+def test_statements_keeps_triggers_in_one_piece():
+    script = "CREATE TABLE a (b);\nCREATE TRIGGER t BEFORE DELETE ON a\nBEGIN SELECT 1; SELECT 2; END;\n-- the end\n"
+
+    assert len(list(statements(script))) == 2
+
+
+def old_database(tmp_path: Path, migration: str) -> tuple[Path, Path]:
+    file, steps = tmp_path / "old.db", tmp_path / "steps"
+    connection = sqlite3.connect(file)
+    connection.executescript(
+        "CREATE TABLE things (name TEXT); INSERT INTO things VALUES ('kept'); PRAGMA user_version = 1;"
+    )
+    connection.close()
+    steps.mkdir()
+    (steps / "0002_add_size.sql").write_text(migration.replace("; ", ";\n"))
+    return file, steps

@@ -1,0 +1,89 @@
+"""Transactions, and telling only after the commit."""
+
+import threading
+
+import pytest
+from peewee import IntegrityError, OperationalError
+
+from rm.errors import Unavailable
+from rm.events import HostChanged
+from rm.store import database
+from rm.store.database import changes, connection, db, publish_after_commit
+from rm.store.models import AuditEntry, Setting
+from tests.cast import NOW
+
+
+def test_an_event_is_told_after_the_commit(app, bus):
+    with bus.subscribe() as listener:
+        with changes():
+            publish_after_commit(bus, HostChanged("h"))
+            before = listener.take(timeout=0)
+
+        assert (before, listener.take(timeout=0)) == ([], [HostChanged("h")])
+
+
+def test_a_rollback_tells_nothing(app, bus):
+    with bus.subscribe() as listener:
+        with pytest.raises(RuntimeError), changes():
+            publish_after_commit(bus, HostChanged("h"))
+            raise RuntimeError
+
+        assert listener.take(timeout=0) == []
+
+
+def test_two_threads_that_read_and_then_write_do_not_lock_each_other_out(app):
+    Setting.create(name="count", value="0")
+    failures = []
+
+    def count_up():
+        try:
+            with connection():
+                for _ in range(20):
+                    with changes():
+                        row = Setting.get_by_id("count")
+                        Setting.update(value=str(int(row.value) + 1)).where(Setting.name == "count").execute()
+        except OperationalError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert failures == []
+    assert Setting.get_by_id("count").value == "80"
+
+
+def test_a_full_disk_is_a_clear_error_and_changes_nothing(app, tmp_path):
+    pages = db.execute_sql("PRAGMA page_count").fetchone()[0]
+    db.execute_sql(f"PRAGMA max_page_count = {pages}")
+
+    with pytest.raises(Unavailable, match="disk is full"), changes():
+        for number in range(500):
+            Setting.create(name=f"filler {number}", value="x" * 2000)
+
+    assert Setting.select().where(Setting.name.startswith("filler")).count() == 0
+    db.execute_sql("PRAGMA max_page_count = 1000000")
+    with changes():
+        Setting.create(name="room again", value="")
+
+
+def test_foreign_keys_are_enforced(app):
+    with pytest.raises(IntegrityError):
+        db.execute_sql("INSERT INTO host_tags (host_id, tag) VALUES ('nobody', 'x')")
+
+
+def test_audit_entries_cannot_be_changed_or_deleted(app):
+    entry = AuditEntry.create(at=NOW, actor_kind="server", actor_name="server", action="test.done")
+
+    with pytest.raises(IntegrityError, match="append-only"):
+        AuditEntry.update(action="other").where(AuditEntry.id == entry.id).execute()
+    with pytest.raises(IntegrityError, match="append-only"):
+        AuditEntry.delete().where(AuditEntry.id == entry.id).execute()
+
+
+def test_a_connection_block_inside_another_shares_it(app):
+    with connection():
+        assert not db.is_closed()
+    assert not database.db.is_closed()
