@@ -1,0 +1,169 @@
+"""The agents' door: /ws/agent for the conversation, /agent/enroll to get in, /agent/binary to fetch the program."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, g, request, send_file
+from flask_sock import Sock
+
+from rm.agent_link.handlers import handle
+from rm.agent_link.registry import AgentRegistry, Link
+from rm.agent_link.session import AgentSession
+from rm.domain.limits import DOWNLOAD_PER_ADDRESS, ENROL_PER_ADDRESS
+from rm.domain.permissions import AGENT, allows
+from rm.errors import Invalid, NotFound, Unauthorised
+from rm.runtime import Runtime, runtime
+from rm.services import enrolments, presence, tokens
+from rm.services.enrolments import Applicant
+from rm.shared import protocol
+from rm.shared.fields import FieldError, Text, Whole
+
+agents = Blueprint("agents", __name__)
+sock = Sock()
+
+ARTIFACT = Path(__file__).parents[2] / "dist" / "rm-agent"
+MAX_BODY_BYTES = 64 * 1024
+_APPLICANT = {
+    "token": Text(200),
+    "hostname": Text(253),
+    "os": Text(32),
+    "arch": Text(32),
+    "agent_version": Text(64),
+    "agent_seq": Whole(0, 2**31),
+    "machine_id": Text(128),
+}
+_HELP = "The agent makes this request itself: rm-agent enroll --server URL."
+
+
+def register(app: Flask, registry: AgentRegistry) -> None:
+    """Add the agents' routes to the application."""
+    app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": protocol.MAX_FRAME_BYTES, "receive_bytes": 65536}
+    app.extensions["rm_agents"] = registry
+    app.register_blueprint(agents)
+
+
+def link_of(parts: Runtime) -> Link:
+    """What the server lends to each session."""
+    return Link(bus=parts.bus, vault=parts.vault, writer=parts.writer, clock=parts.clock, handle=handle)
+
+
+@agents.before_request
+def refuse_early() -> Response | None:
+    """A handshake that cannot succeed is answered with HTTP, before the protocol changes."""
+    if request.endpoint != "agents.ws_agent":
+        return None
+    registry: AgentRegistry = current_app.extensions["rm_agents"]
+    if request.headers.get("Origin"):
+        # CORS does not cover WebSockets; agents send no Origin, browsers always do.
+        raise Unauthorised("Browsers cannot connect here.", code="credential_refused")
+    if runtime().is_stopping or registry.is_full():
+        return _json_error("try_later", "The server is stopping or full; try again soon.", 503)
+    g.agent_host = presence.admit(credential=_bearer())
+    return None
+
+
+@sock.route("/ws/agent", bp=agents)
+@allows(AGENT)
+def ws_agent(ws: Any) -> None:
+    """One agent's conversation, for as long as its socket lasts."""
+    registry: AgentRegistry = current_app.extensions["rm_agents"]
+    release_connection: Callable[[], None] = current_app.extensions["rm_release_connection"]
+    host_id = g.agent_host.id
+    address = request.remote_addr or ""
+    # The request lasts for hours; a session opens a connection only around real work.
+    release_connection()
+    AgentSession(
+        ws,
+        link=link_of(runtime()),
+        registry=registry,
+        host_id=host_id,
+        credential_hash=tokens.hashed(_bearer()),
+        address=address,
+    ).serve()
+
+
+@agents.post("/agent/enroll")
+@allows(AGENT)
+def enroll() -> tuple[dict[str, Any], int]:
+    """Swap an enrolment token for a host id and a credential."""
+    parts = runtime()
+    now = parts.clock()
+    address = request.remote_addr or ""
+    parts.limits.take("enrol", address, ENROL_PER_ADDRESS, now)
+    body = _checked_body()
+    applicant = Applicant(
+        hostname=body["hostname"],
+        os=body["os"],
+        arch=body["arch"],
+        agent_version=body["agent_version"],
+        agent_seq=body["agent_seq"],
+        machine_id=body["machine_id"],
+    )
+    admission = enrolments.enrol(parts.bus, token=body["token"], applicant=applicant, address=address, now=now)
+    return {
+        "host_id": admission.host_id,
+        "credential": admission.credential,
+        "trust": {"root_keys": [], "keyset_version": 0},
+        "heartbeat_seconds": protocol.HEARTBEAT_SECONDS,
+    }, 201
+
+
+@agents.get("/agent/binary")
+@allows(AGENT)
+def binary() -> Response:
+    """The agent that this server hands out, for an enrolment token or a host's credential."""
+    parts = runtime()
+    now = parts.clock()
+    secret = _bearer()
+    if not enrolments.opens_downloads(secret, now):
+        parts.limits.take("download", request.remote_addr or "", DOWNLOAD_PER_ADDRESS, now)
+        presence.admit(credential=secret)
+    if not ARTIFACT.is_file():
+        raise NotFound(
+            "This server holds no agent to hand out.", code="no_artifact", help="Run `make agent` on the server."
+        )
+    digest = hashlib.sha256(ARTIFACT.read_bytes()).hexdigest()
+    wanted = request.args.get("sha256")
+    if wanted is not None and wanted != digest:
+        raise NotFound("There is no artifact with this sha256.", code="no_artifact")
+    return send_file(
+        ARTIFACT, mimetype="application/octet-stream", download_name="rm-agent", conditional=True, etag=digest
+    )
+
+
+def _bearer() -> str:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _checked_body() -> dict[str, Any]:
+    if request.content_length is None or request.content_length > MAX_BODY_BYTES:
+        raise Invalid({"body": "Send a JSON object of at most 64 KiB."})
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
+    if not isinstance(body, dict):
+        raise Invalid({"body": "Send a JSON object."}, _HELP)
+    found, wrong = {}, {}
+    for name, check in _APPLICANT.items():
+        value = body.get(name, 0 if name == "agent_seq" else "")
+        try:
+            found[name] = check.check(value)
+        except FieldError as error:
+            wrong[name] = str(error)
+    hostname = found.get("hostname", "")
+    if not wrong and (not re.search(r"\S", hostname) or not hostname.isprintable()):
+        wrong["hostname"] = "must hold 1 to 253 printable characters"
+    if wrong:
+        raise Invalid(wrong, "; ".join(f"{name} {problem}" for name, problem in wrong.items()))
+    return found
+
+
+def _json_error(code: str, message: str, status: int) -> Response:
+    response: Response = current_app.json.response({"error": {"code": code, "message": message, "help": ""}})
+    response.status_code = status
+    return response

@@ -1,0 +1,322 @@
+"""One agent's connection: hello first, then reports in and orders out, until it ends."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from simple_websocket import ConnectionClosed
+
+from rm.agent_link.outgoing import Outgoing
+from rm.errors import NotFound, RmError
+from rm.services import jobs, presence, repositories
+from rm.shared import instants, protocol
+from rm.shared.protocol import Ack, BrowseResult, CommandBrowse, CommandCancel, CommandRun, Error, Hello, Welcome
+from rm.store import database
+
+if TYPE_CHECKING:
+    from rm.agent_link.registry import AgentRegistry, Link
+
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 100
+SEND_SECONDS = 10
+
+
+class AgentSession:
+    """Serves one socket until it ends. `ws` is simple-websocket's server end, `link` what the server lends."""
+
+    def __init__(
+        self, ws: Any, *, link: "Link", registry: "AgentRegistry", host_id: str, credential_hash: str, address: str
+    ) -> None:
+        self._ws = ws
+        self.link = link
+        self._registry = registry
+        self.host_id = host_id
+        self._credential_hash = credential_hash
+        self._address = address
+        self._outgoing = Outgoing()
+        self._sent: set[tuple[str, str]] = set()
+        self._owners: dict[str, str | None] = {}
+        self._bad_in_a_row = 0
+        self._config_sent = -1
+        self._last_frame = time.monotonic()
+        self._refresh_waits = threading.Event()
+        self._news_failed = False
+        self.connected_at: datetime | None = None
+
+    # ---- from the endpoint ----
+
+    def serve(self) -> None:
+        """Everything from hello to the end of the socket; never raises."""
+        writer = threading.Thread(target=self._write, name=f"agent-{self.host_id}", daemon=True)
+        writer.start()
+        try:
+            if self._greet():
+                self._read()
+        except ConnectionClosed:
+            pass
+        except Exception:
+            # An exception that left here would write an HTTP answer into the WebSocket.
+            log.exception("the session of host %s failed", self.host_id)
+            self.close(1011, "internal error")
+        finally:
+            was_current = self._registry.leave(self)
+            self.close(1000, "")
+            writer.join(SEND_SECONDS)
+            self.abort()
+            if was_current:
+                self._say_goodbye()
+
+    # ---- for others ----
+
+    def send(self, payload: Any, *, message_id: str | None = None) -> bool:
+        """Queue one message; an agent that reads too slowly is closed with 1013."""
+        try:
+            frame = protocol.encode(payload, message_id)
+        except protocol.ProtocolError:
+            log.error("a %s for host %s is too large to send", type(payload).__name__, self.host_id)
+            return False
+        if self._outgoing.put(frame):
+            return True
+        self.close(1013, "slow reader")
+        return False
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection with a close code; safe to call twice and from any thread."""
+        self._outgoing.close(code, reason)
+        self._let_reader_go()
+
+    def abort(self) -> None:
+        """Cut the connection without a word."""
+        sock = self._ws.sock
+        if hasattr(sock, "abort"):
+            sock.abort()
+
+    def refresh(self) -> None:
+        """Look soon, in the writer's thread, whether there is something new to tell this agent."""
+        if self.connected_at is not None and not self._refresh_waits.is_set():
+            self._refresh_waits.set()
+            if not self._outgoing.put(self._tell_news):
+                self._refresh_waits.clear()
+
+    def ask_again(self, job_id: str) -> None:
+        """Send the order of a silent job once more; the agent answers with what it knows."""
+        self._sent.discard(("run", job_id))
+        self._sent.discard(("cancel", job_id))
+        self.refresh()
+
+    def try_news_again(self) -> None:
+        """Refresh, if the last time failed: the database may be well again."""
+        if self._news_failed:
+            self.refresh()
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the peer has not read for 10 s, or not said a word for longer than three heartbeats."""
+        since = getattr(self._ws.sock, "sending_since", None)
+        return (since is not None and now - since > SEND_SECONDS) or now - self._last_frame > SILENT_SECONDS
+
+    # ---- greeting ----
+
+    def _greet(self) -> bool:
+        frame = self._ws.receive(timeout=protocol.HELLO_WITHIN_SECONDS)
+        if frame is None:
+            return self._refuse(4400, "no hello within 10 s")
+        if not isinstance(frame, str):
+            return self._refuse(1003, "text frames only")
+        try:
+            message = protocol.decode(frame, protocol.FROM_AGENT)
+        except protocol.ProtocolError as error:
+            self._answer_error(error.message_id or "", "hello_invalid", error.detail)
+            return self._refuse(4400, "hello_invalid")
+        if not isinstance(message.payload, Hello):
+            self._answer_error(message.id, "hello_invalid", "The first frame must be hello.")
+            return self._refuse(4400, "hello_invalid")
+        if message.payload.protocol_version < protocol.PROTOCOL_VERSION:
+            help_text = "Update the agent on the host: it speaks an older protocol than this server accepts."
+            self._answer_error(message.id, "protocol_too_old", "The agent's protocol is too old.", help_text)
+            return self._refuse(4426, "protocol_too_old")
+        return self._accept(message.payload)
+
+    def _accept(self, hello: Hello) -> bool:
+        now = self.link.clock()
+        with database.connection():
+            try:
+                host = presence.hello(
+                    self.link.bus,
+                    host_id=self.host_id,
+                    credential_hash=self._credential_hash,
+                    hello=hello,
+                    address=self._address,
+                    now=now,
+                )
+            except RmError:
+                return self._refuse(4403, "credential_refused")
+        self.connected_at = now
+        if hello.config_version == host.config_version:
+            self._config_sent = host.config_version
+        if hello.running_job:
+            self._sent.add(("run", hello.running_job))
+        self.send(
+            Welcome(
+                server_time=instants.to_text(now),
+                heartbeat_seconds=self.link.heartbeat_seconds,
+                host_id=self.host_id,
+            )
+        )
+        if not self._registry.join(self):
+            return self._refuse(1012, "server restarts")
+        self.refresh()
+        return True
+
+    def _refuse(self, code: int, reason: str) -> bool:
+        # The error frame that was queued before says why; it must leave first.
+        self._outgoing.close(code, reason, after_waiting=True)
+        return False
+
+    # ---- reading ----
+
+    def _read(self) -> None:
+        while self._outgoing.closing is None:
+            frame = self._ws.receive(timeout=SILENT_SECONDS)
+            if frame is None:
+                return
+            self._last_frame = time.monotonic()
+            self._hold_when_full()
+            if not isinstance(frame, str):
+                self.close(1003, "text frames only")
+                return
+            self._take(frame)
+
+    def _hold_when_full(self) -> None:
+        sock = self._ws.sock
+        if hasattr(sock, "hold_reading"):
+            sock.hold_reading(len(self._ws.input_buffer) > 64)
+
+    def _let_reader_go(self) -> None:
+        sock = self._ws.sock
+        if hasattr(sock, "hold_reading"):
+            sock.hold_reading(False)
+
+    def _take(self, frame: str) -> None:
+        try:
+            message = protocol.decode(frame, protocol.FROM_AGENT)
+        except protocol.ProtocolError as error:
+            self._bad_in_a_row += 1
+            self._answer_error(error.message_id or "", error.code, error.detail)
+            if self._bad_in_a_row >= protocol.BAD_MESSAGES_IN_A_ROW:
+                self._refuse(4400, "three bad messages in a row")
+            return
+        self._bad_in_a_row = 0
+        self.link.handle(self, message)
+
+    # ---- answers ----
+
+    def ack(self, message_id: str) -> None:
+        self.send(Ack(id=message_id))
+
+    def answer_error(self, message_id: str, code: str, detail: str, help_text: str = "") -> None:
+        self._answer_error(message_id, code, detail, help_text)
+
+    def _answer_error(self, message_id: str, code: str, detail: str, help_text: str = "") -> None:
+        self.send(Error(id=message_id, code=code, detail=detail[:2000], help=help_text[:2000]))
+
+    def answered(self, result: BrowseResult) -> None:
+        self._registry.answered(self.host_id, result)
+
+    def ask(self, question: CommandBrowse) -> bool:
+        return self.send(question)
+
+    def owner_of(self, job_id: str) -> str | None:
+        """The host whose job this is; remembered, so that a busy log costs one look."""
+        if job_id not in self._owners:
+            if len(self._owners) > 1000:
+                self._owners.clear()
+            with database.connection():
+                owner = jobs.owner_of(job_id)
+            if owner is None:
+                return None
+            self._owners[job_id] = owner
+        return self._owners[job_id]
+
+    # ---- writing ----
+
+    def _write(self) -> None:
+        try:
+            while True:
+                item = self._outgoing.take()
+                if isinstance(item, str):
+                    self._ws.send(item)
+                elif isinstance(item, tuple):
+                    code, reason = item
+                    self._ws.close(code, reason)
+                    return
+                else:
+                    item()
+        except (ConnectionClosed, OSError):
+            pass
+        except Exception:
+            log.exception("writing to host %s failed", self.host_id)
+        finally:
+            self._outgoing.close(1011, "")
+            self._wake_reader()
+
+    def _wake_reader(self) -> None:
+        # simple-websocket's close does not wake who waits in receive
+        self._ws.connected = False
+        self._ws.event.set()
+
+    def _tell_news(self) -> None:
+        self._refresh_waits.clear()
+        self._news_failed = False
+        try:
+            with database.connection():
+                config = self._config_news()
+                orders = jobs.next_orders(host_id=self.host_id, now=self.link.clock())
+        except NotFound:
+            # removed meanwhile; the revocation closes this connection
+            return
+        except (RmError, database.DatabaseError) as error:
+            log.warning("host %s cannot be told its news just now: %s", self.host_id, error)
+            self._news_failed = True
+            return
+        if config is not None:
+            self.send(config)
+        for order in orders:
+            self._send_order(order)
+
+    def _send_order(self, order: CommandRun | CommandCancel) -> None:
+        key = ("run" if isinstance(order, CommandRun) else "cancel", order.job_id)
+        if key in self._sent:
+            return
+        if len(self._sent) > 1000:
+            self._sent.clear()
+        self._sent.add(key)
+        self.send(order)
+
+    def _config_news(self) -> protocol.ConfigSet | None:
+        try:
+            config = repositories.config_for_host(self.link.vault, host_id=self.host_id)
+        except RmError as error:
+            log.error("the configuration of host %s cannot be sent: %s", self.host_id, error)
+            return None
+        if config.version == self._config_sent:
+            return None
+        self._config_sent = config.version
+        return config
+
+    def _say_goodbye(self) -> None:
+        if self.connected_at is None:
+            return
+        try:
+            with database.connection():
+                presence.gone(
+                    self.link.bus, host_id=self.host_id, connected_at=self.connected_at, now=self.link.clock()
+                )
+        except Exception:
+            log.exception("the end of host %s's connection could not be noted", self.host_id)
+
+
+Handle = Callable[[AgentSession, protocol.Message], None]

@@ -1,0 +1,80 @@
+"""A socket that writes whole frames one at a time, and stops reading when nobody takes what was read.
+
+simple-websocket calls send(), which under gevent may write half a frame, and answers pings from its own
+thread, which may write between the halves of another frame.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+MAX_UNREAD_MESSAGES = 64
+USER_TIMEOUT_MS = 20_000
+
+StartResponse = Callable[..., Any]
+
+
+class SteadySocket:
+    """Wraps a connected socket; only what simple-websocket uses."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._send_lock = threading.Lock()
+        self._may_read = threading.Event()
+        self._may_read.set()
+        self.sending_since: float | None = None
+
+    def send(self, data: bytes) -> int:
+        with self._send_lock:
+            self.sending_since = time.monotonic()
+            try:
+                self._sock.sendall(data)
+            finally:
+                self.sending_since = None
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        self._may_read.wait()
+        return self._sock.recv(size)
+
+    def hold_reading(self, is_held: bool) -> None:
+        """Stop taking bytes from the network, so that the peer feels it, or go on."""
+        if is_held:
+            self._may_read.clear()
+        else:
+            self._may_read.set()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def abort(self) -> None:
+        """End the connection now; whoever waits in send or recv returns."""
+        self._may_read.set()
+        # gunicorn would otherwise drain a silent peer for 2 s on its accept thread
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.abort()
+        self._sock.close()
+
+
+class SteadySocketMiddleware:
+    """WSGI middleware: gives WebSocket requests a SteadySocket, and takes away extensions that cost memory."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        sock = environ.get("gunicorn.socket")
+        if sock is not None and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            # simple-websocket always accepts permessage-deflate, which costs 91 KiB a connection
+            environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+            if hasattr(socket, "TCP_USER_TIMEOUT") and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            environ["gunicorn.socket"] = SteadySocket(sock)
+        return self._app(environ, start_response)

@@ -1,0 +1,130 @@
+"""How the API shows things: one function per noun, JSON-ready, without secrets."""
+
+from datetime import datetime
+from typing import Any
+
+from flask import g, request
+
+from rm.domain.actors import Actor
+from rm.errors import Invalid, Unauthorised
+from rm.shared import instants
+from rm.store.hosts import HostRow
+from rm.store.models import Job, Repository, SourceGroup, User
+
+
+def actor() -> Actor:
+    """Who calls, as the guard found them; raises Unauthorised when nobody is signed in."""
+    user: User | None = g.get("user")
+    if user is None:
+        raise Unauthorised("Sign in first.")
+    return Actor(kind="user", name=user.username, id=user.id, address=request.remote_addr or "", role=user.role)
+
+
+def body() -> dict[str, Any]:
+    """The JSON object of the request; raises Invalid."""
+    try:
+        found = request.get_json(force=True, silent=True)
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise Invalid({"body": "Send a JSON object."}, "The body must be a JSON object.")
+    return found
+
+
+def text(source: dict[str, Any], name: str, default: str | None = None) -> str:
+    """A string of the body; raises Invalid."""
+    value = source.get(name, default)
+    if not isinstance(value, str):
+        raise Invalid({name: "must be a text"}, f"{name} must be a text.")
+    return value.encode("utf-8", "replace").decode()
+
+
+def texts(source: dict[str, Any], name: str) -> list[str]:
+    """A list of strings of the body, empty if absent; raises Invalid."""
+    value = source.get(name, [])
+    if not isinstance(value, list) or len(value) > 1000 or not all(isinstance(item, str) for item in value):
+        raise Invalid({name: "must be a list of texts"}, f"{name} must be a list of texts.")
+    return [item.encode("utf-8", "replace").decode() for item in value]
+
+
+def whole(source: dict[str, Any], name: str, default: int) -> int:
+    """A whole number of the body; raises Invalid."""
+    value = source.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
+        raise Invalid({name: "must be a whole number"}, f"{name} must be a whole number.")
+    return value
+
+
+def instant(value: datetime | None) -> str | None:
+    return instants.to_text(value) if value else None
+
+
+def host(row: HostRow) -> dict[str, Any]:
+    found = row.host
+    return {
+        "id": found.id,
+        "name": found.name,
+        "hostname": found.hostname,
+        "os": found.os,
+        "os_name": found.os_name,
+        "arch": found.arch,
+        "tags": row.tags,
+        "mode": found.mode,
+        "status": "revoked" if found.revoked_at else "online" if row.is_online else "offline",
+        "health": {
+            "code": row.health.code,
+            "word": row.health.word,
+            "why": row.health.why,
+            "is_protected": row.health.is_protected,
+        },
+        "agent_version": found.agent_version,
+        "agent_seq": found.agent_seq,
+        "restic_version": found.restic_version,
+        "repository": repository(row.repository) if row.repository else None,
+        "config": {"wanted": found.config_version, "applied": found.config_applied},
+        "enrolled_at": instant(found.enrolled_at),
+        "last_seen_at": instant(found.last_seen_at),
+        "last_good_at": instant(found.last_good_at),
+        "revoked_at": instant(found.revoked_at),
+        "running_job_id": row.running_job.id if row.running_job else None,
+    }
+
+
+def repository(found: Repository) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.name,
+        "location": found.location,
+        "restic_repository_id": found.restic_repository_id,
+        "snapshot_count": found.snapshot_count,
+        "tested_at": instant(found.tested_at),
+        "test_ok": found.test_ok,
+        "test_message": found.test_message,
+    }
+
+
+def source_group(found: SourceGroup) -> dict[str, Any]:
+    return {"id": found.id, "name": found.name, "includes": found.includes, "excludes": found.excludes}
+
+
+def job(found: Job) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "state": found.state,
+        "outcome": found.outcome,
+        "host_id": found.host_id,
+        "repository_id": found.repository_id,
+        "source_group": found.source_group or None,
+        "reason": found.reason,
+        "message": found.message,
+        "exit_code": found.exit_code,
+        "requested_by": found.requested_by,
+        "created_at": instant(found.created_at),
+        "expires_at": instant(found.expires_at) if found.state == "queued" else None,
+        "started_at": instant(found.started_at),
+        "finished_at": instant(found.finished_at),
+        "cancel_requested_at": instant(found.cancel_requested_at),
+        "progress": found.progress or None,
+        "summary": found.summary,
+    }

@@ -1,0 +1,87 @@
+"""Hosts: their names and tags, and how they leave."""
+
+from datetime import datetime
+
+from rm.domain.actors import Actor
+from rm.errors import Invalid
+from rm.events import CredentialRevoked, EventBus, HostChanged, HostRemoved
+from rm.services import audit, enrolments
+from rm.store import hosts
+from rm.store.database import changes, publish_after_commit
+from rm.store.models import Host, HostCredential, HostTag
+
+MODES = ("always_on", "intermittent")
+
+
+def rename(bus: EventBus, *, host_id: str, name: str, actor: Actor, now: datetime) -> Host:
+    """Give a host another name to be shown; snapshots keep the hostname. Raises Invalid."""
+    clean = name.strip()
+    if not clean or len(clean) > 253 or not clean.isprintable():
+        raise Invalid({"name": "Use 1 to 253 printable characters."})
+    with changes():
+        host = hosts.get(host_id)
+        if host.name != clean:
+            Host.update(name=clean).where(Host.id == host_id).execute()
+            audit.record(actor, "host.renamed", now=now, kind="host", id=host_id, name=clean, before=host.name)
+            publish_after_commit(bus, HostChanged(host_id))
+        return hosts.get(host_id)
+
+
+def set_tags(bus: EventBus, *, host_id: str, tags: tuple[str, ...], actor: Actor, now: datetime) -> list[str]:
+    """Replace a host's tags; raises Invalid."""
+    clean = enrolments.check_tags(tags)
+    with changes():
+        host = hosts.get(host_id)
+        before = hosts.tags_of(host_id)
+        if set(before) != set(clean):
+            HostTag.delete().where(HostTag.host == host_id).execute()
+            for tag in clean:
+                HostTag.create(host=host_id, tag=tag)
+            audit.record(
+                actor, "host.tagged", now=now, kind="host", id=host_id, name=host.name, before=before, after=list(clean)
+            )
+            publish_after_commit(bus, HostChanged(host_id))
+    return list(clean)
+
+
+def set_mode(bus: EventBus, *, host_id: str, mode: str, actor: Actor, now: datetime) -> Host:
+    """Always on, or intermittent: a laptop that may sleep. Raises Invalid."""
+    if mode not in MODES:
+        raise Invalid({"mode": "Choose always on or intermittent."})
+    with changes():
+        host = hosts.get(host_id)
+        if host.mode != mode:
+            Host.update(mode=mode).where(Host.id == host_id).execute()
+            audit.record(
+                actor, "host.mode_set", now=now, kind="host", id=host_id, name=host.name, before=host.mode, after=mode
+            )
+            publish_after_commit(bus, HostChanged(host_id))
+        return hosts.get(host_id)
+
+
+def revoke_credential(bus: EventBus, *, host_id: str, actor: Actor, now: datetime) -> None:
+    """The host can no longer connect, and an open connection closes at once; its history stays."""
+    with changes():
+        host = hosts.get(host_id)
+        revoked = (
+            Host.update(revoked_at=now, connected_at=None)
+            .where(Host.id == host_id, Host.revoked_at.is_null())
+            .execute()
+        )
+        HostCredential.update(revoked_at=now).where(
+            HostCredential.host == host_id, HostCredential.revoked_at.is_null()
+        ).execute()
+        if revoked:
+            audit.record(actor, "host.revoked", now=now, kind="host", id=host_id, name=host.name)
+            publish_after_commit(bus, CredentialRevoked(host_id), HostChanged(host_id))
+
+
+def remove(bus: EventBus, *, host_id: str, typed_name: str, actor: Actor, now: datetime) -> None:
+    """Forget a host with its jobs and logs; its snapshots stay in the repository. Raises Invalid for a wrong name."""
+    with changes():
+        host = hosts.get(host_id)
+        if typed_name.strip() != host.name:
+            raise Invalid({"typed_name": f"Type {host.name} exactly to remove this host."})
+        audit.record(actor, "host.removed", now=now, kind="host", id=host_id, name=host.name)
+        Host.delete().where(Host.id == host_id).execute()
+        publish_after_commit(bus, CredentialRevoked(host_id), HostRemoved(host_id))

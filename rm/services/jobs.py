@@ -1,0 +1,303 @@
+"""Jobs: ordered by people, carried out by agents, ended exactly once."""
+
+from datetime import datetime, timedelta
+
+from rm.domain import jobs as rules
+from rm.domain.actors import SERVER, Actor
+from rm.errors import Conflict, Forbidden, Invalid, NotFound
+from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued
+from rm.services import audit
+from rm.shared import instants
+from rm.shared.ids import new_ulid
+from rm.shared.protocol import CommandCancel, CommandRun, JobFinished, JobStarted
+from rm.store import hosts, jobs, source_groups
+from rm.store.database import changes, publish_after_commit
+from rm.store.models import BackupDay, Host, Job
+
+MAX_OPEN_PER_HOST = 20
+
+
+def order(
+    bus: EventBus, *, host_id: str, kind: str, source_group_id: str | None = None, actor: Actor, now: datetime
+) -> Job:
+    """A queued job; pressing twice gives the job that is open already. Raises Invalid, Conflict or NotFound."""
+    if kind not in rules.ORDERABLE:
+        raise Invalid({"kind": f"Choose one of {', '.join(rules.ORDERABLE)}."})
+    with changes():
+        host = hosts.get(host_id)
+        if host.revoked_at is not None:
+            raise Conflict(f"{host.name} was revoked; it cannot run jobs.", code="host_revoked")
+        if host.repository_id is None:
+            raise Conflict(
+                f"{host.name} has no repository yet.", code="no_repository", help="Set one on the host's page first."
+            )
+        group_name, parameters = "", {}
+        if kind == "backup":
+            group = source_groups.get(_required(source_group_id), host_id=host_id)
+            group_name = group.name
+            parameters = {"includes": group.includes, "excludes": group.excludes}
+        open_jobs = jobs.open_for_host(host_id)
+        for job in open_jobs:
+            if job.kind == kind and job.source_group == group_name and job.cancel_requested_at is None:
+                return job
+        if len(open_jobs) >= MAX_OPEN_PER_HOST:
+            raise Conflict(f"{host.name} has {len(open_jobs)} jobs waiting already.", code="too_many_jobs")
+        job = Job.create(
+            id=new_ulid(),
+            host=host_id,
+            kind=kind,
+            state="queued",
+            repository=host.repository_id,
+            source_group=group_name,
+            parameters=parameters,
+            requested_by=actor.name,
+            created_at=now,
+            expires_at=rules.expires_at(now),
+        )
+        audit.record(
+            actor, "job.ordered", now=now, kind="job", id=job.id, name=kind, host=host.name, source_group=group_name
+        )
+        publish_after_commit(bus, JobChanged(job.id, host_id), JobQueued(job.id, host_id), HostChanged(host_id))
+        return job
+
+
+def cancel(bus: EventBus, *, job_id: str, actor: Actor, now: datetime) -> Job:
+    """End a job that waits, or ask the host to end it; raises Conflict when it has ended already."""
+    with changes():
+        job = jobs.get(job_id)
+        what = rules.on_cancel(_facts(job))
+        if what == "over":
+            raise Conflict(f"This job has ended already: {job.outcome}.", code="job_over")
+        if what == "now":
+            _end(
+                bus,
+                job,
+                outcome="cancelled",
+                now=now,
+                reason="cancelled",
+                message=f"Cancelled by {actor.name} before it was sent to the host.",
+            )
+        elif what == "ask":
+            Job.update(cancel_requested_at=now, cancel_requested_by=actor.name).where(Job.id == job_id).execute()
+            publish_after_commit(bus, CancelRequested(job_id, job.host_id), JobChanged(job_id, job.host_id))
+        if what != "asked":
+            audit.record(actor, "job.cancel_requested", now=now, kind="job", id=job_id, name=job.kind)
+        return jobs.get(job_id)
+
+
+def next_orders(*, host_id: str, now: datetime) -> list[CommandRun | CommandCancel]:
+    """What a connected host should be told now: its open jobs, cancellations, and at most one new job.
+
+    A job that is handed out for the first time is marked as sent before the order leaves: if the order is
+    lost with its connection, it is repeated under the same id.
+    """
+    orders: list[CommandRun | CommandCancel] = []
+    with changes():
+        host = hosts.get(host_id)
+        open_jobs = jobs.open_for_host(host_id)
+        for job in open_jobs:
+            if job.dispatched_at is not None:
+                orders.append(_run_order(job, host))
+                if job.cancel_requested_at is not None:
+                    orders.append(CommandCancel(job_id=job.id))
+        if not orders and open_jobs:
+            job = open_jobs[0]
+            Job.update(dispatched_at=now, last_sign_at=now).where(Job.id == job.id).execute()
+            orders.append(_run_order(job, host))
+    return orders
+
+
+def owner_of(job_id: str) -> str | None:
+    """The host whose job this is, or None for a job nobody knows."""
+    job = jobs.find(job_id)
+    return job.host_id if job else None
+
+
+def started(bus: EventBus, *, host_id: str, report: JobStarted, now: datetime) -> None:
+    """Take a report of a start; raises NotFound or Forbidden. Repeating it changes nothing."""
+    with changes():
+        job = _own(report.job_id, host_id)
+        if rules.on_started(_facts(job)) != rules.APPLY:
+            Job.update(last_sign_at=now).where(Job.id == job.id, Job.state == "running").execute()
+            return
+        changed = (
+            Job.update(
+                state="running",
+                started_at=_not_later(report.started_at, now),
+                dispatched_at=job.dispatched_at or now,
+                last_sign_at=now,
+                command=report.command,
+            )
+            .where(Job.id == job.id, Job.state == "queued")
+            .execute()
+        )
+        if changed:
+            publish_after_commit(bus, JobChanged(job.id, host_id), HostChanged(host_id))
+
+
+def finished(bus: EventBus, *, host_id: str, report: JobFinished, now: datetime) -> None:
+    """Take the end of a job, once. Raises NotFound, Forbidden, or Conflict for an end that contradicts a known one."""
+    with changes():
+        job = _own(report.job_id, host_id)
+        what = rules.on_finished(_facts(job), report.outcome)
+        if what == rules.REPEAT:
+            return
+        if what == rules.CONFLICT:
+            raise Conflict(f"This job ended as {job.outcome} already.")
+        if job.outcome == "lost":
+            audit.record(
+                SERVER,
+                "job.corrected",
+                now=now,
+                kind="job",
+                id=job.id,
+                name=job.kind,
+                was="lost",
+                now_is=report.outcome,
+            )
+        _end(
+            bus,
+            job,
+            outcome=report.outcome,
+            now=_not_later(report.finished_at, now),
+            reason=report.reason,
+            message=report.message,
+            exit_code=report.exit_code,
+            summary=report.summary,
+            started_at=job.started_at or (_not_later(report.started_at, now) if report.started_at else None),
+        )
+
+
+def give_up_waiting(bus: EventBus, *, now: datetime) -> int:
+    """End what waited too long: jobs that never left the queue, and jobs of which there was no sign for a day.
+
+    The latter end as `lost`, a guess that a later report corrects. Returns how many ended.
+    """
+    count = 0
+    with changes():
+        for job in jobs.list_queued_until(now):
+            _end(
+                bus,
+                job,
+                outcome="cancelled",
+                now=now,
+                reason="expired",
+                message="The host did not connect within 24 hours, so this job was given up. Nothing ran.",
+            )
+            count += 1
+        for job in jobs.list_silent_since(now - rules.SILENCE_UNTIL_LOST):
+            _end(
+                bus,
+                job,
+                outcome="lost",
+                now=now,
+                reason="silent",
+                message="There was no sign of this job for 24 hours. If the host reports its end later, that counts.",
+            )
+            count += 1
+    return count
+
+
+def list_to_ask_again(*, now: datetime, after: timedelta) -> list[tuple[str, str]]:
+    """(host, job) of jobs that were sent and then silent for so long; a connected host is asked about them again."""
+    return [(job.host_id, job.id) for job in jobs.list_silent_since(now - after)]
+
+
+def _run_order(job: Job, host: Host) -> CommandRun:
+    return CommandRun(
+        job_id=job.id,
+        kind=job.kind,
+        repository_id=job.repository_id or "",
+        source_group=job.source_group,
+        includes=job.parameters.get("includes", []),
+        excludes=job.parameters.get("excludes", []),
+        hostname=host.hostname,
+        already_started=job.state == "running",
+    )
+
+
+def _end(
+    bus: EventBus,
+    job: Job,
+    *,
+    outcome: str,
+    now: datetime,
+    reason: str,
+    message: str,
+    exit_code: int | None = None,
+    summary: dict[str, object] | None = None,
+    started_at: datetime | None = None,
+) -> None:
+    before = job.outcome
+    changed = (
+        Job.update(
+            state="finished",
+            outcome=outcome,
+            finished_at=now,
+            reason=reason,
+            message=message,
+            exit_code=exit_code,
+            summary=summary or {},
+            started_at=started_at or job.started_at,
+        )
+        .where(Job.id == job.id, (Job.state != "finished") | (Job.outcome == "lost"))
+        .execute()
+    )
+    if not changed:
+        return
+    if job.kind == "backup":
+        _roll_up(job, outcome=outcome, before=before, ended_at=now)
+    publish_after_commit(bus, JobChanged(job.id, job.host_id), JobQueued(job.id, job.host_id), HostChanged(job.host_id))
+
+
+_COLUMN = {"succeeded": "succeeded", "warnings": "warnings", "failed": "failed", "lost": "failed"}
+
+
+def _roll_up(job: Job, *, outcome: str, before: str | None, ended_at: datetime) -> None:
+    day = ended_at.strftime("%Y-%m-%d")
+    if before in _COLUMN and job.finished_at is not None:
+        _count_day(job.host_id, job.finished_at.strftime("%Y-%m-%d"), _COLUMN[before], -1)
+    if outcome in _COLUMN:
+        _count_day(job.host_id, day, _COLUMN[outcome], 1)
+        Host.update(last_backup_id=job.id).where(
+            Host.id == job.host_id, Host.last_backup_id.is_null() | (Host.last_backup_id <= job.id)
+        ).execute()
+    if outcome in ("succeeded", "warnings"):
+        Host.update(last_good_at=ended_at).where(
+            Host.id == job.host_id, Host.last_good_at.is_null() | (Host.last_good_at < ended_at)
+        ).execute()
+
+
+def _count_day(host_id: str, day: str, column: str, by: int) -> None:
+    BackupDay.insert(host=host_id, day=day).on_conflict_ignore().execute()
+    counter = getattr(BackupDay, column)
+    BackupDay.update({counter: counter + by}).where(BackupDay.host == host_id, BackupDay.day == day).execute()
+
+
+def _own(job_id: str, host_id: str) -> Job:
+    job = jobs.find(job_id)
+    if job is None:
+        raise NotFound("This server does not know that job.", code="unknown_job")
+    if job.host_id != host_id:
+        raise Forbidden("That job belongs to another host.", code="not_yours")
+    return job
+
+
+def _facts(job: Job) -> rules.JobFacts:
+    return rules.JobFacts(
+        state=job.state,
+        outcome=job.outcome,
+        is_dispatched=job.dispatched_at is not None,
+        is_cancel_requested=job.cancel_requested_at is not None,
+    )
+
+
+def _not_later(text: str | None, now: datetime) -> datetime:
+    # A host whose clock is ahead must not end jobs in the future.
+    return min(instants.from_text(text), now) if text else now
+
+
+def _required(source_group_id: str | None) -> str:
+    if not source_group_id:
+        raise Invalid({"source_group_id": "Choose what to back up."})
+    return source_group_id

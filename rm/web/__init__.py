@@ -1,0 +1,39 @@
+"""HTML for people: one blueprint per noun, and what all pages share."""
+
+from flask import Flask
+
+from rm.config import Settings
+from rm.web import (
+    accounts,
+    audit,
+    enrolments,
+    errors,
+    filters,
+    hosts,
+    jobs,
+    layout,
+    live,
+    patterns,
+    repositories,
+    security,
+    source_groups,
+)
+from rm.web.proxies import TrustedProxies, WsgiApp
+
+BLUEPRINTS = (hosts, enrolments, jobs, repositories, source_groups, accounts, audit, patterns)
+
+
+def register(app: Flask) -> None:
+    """Add pages, live streams, the guard, the headers and the error pages; the runtime must be in place."""
+    security.register(app)
+    errors.register(app)
+    filters.register(app)
+    layout.register(app)
+    for module in BLUEPRINTS:
+        app.register_blueprint(module.blueprint)
+    live.register(app)
+
+
+def trusted(wsgi_app: WsgiApp, settings: Settings) -> WsgiApp:
+    """The application behind the proxies that the settings trust."""
+    return TrustedProxies(wsgi_app, settings.trusted_proxy)

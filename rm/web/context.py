@@ -1,0 +1,40 @@
+"""What belongs to the request at hand: the moment, who asks, and what they may."""
+
+from datetime import datetime
+
+from flask import g, request
+
+from rm.domain import permissions
+from rm.domain.actors import Actor
+from rm.runtime import runtime
+from rm.store.models import User
+
+
+def now() -> datetime:
+    """The moment of this request; it stands still until the request ends."""
+    if "now" not in g:
+        g.now = runtime().clock()
+    moment: datetime = g.now
+    return moment
+
+
+def user() -> User | None:
+    """Who is signed in, if anybody is."""
+    found: User | None = g.get("user")
+    return found
+
+
+def actor() -> Actor:
+    """Who acts in this request, as services and the audit know them; raises LookupError when nobody is signed in."""
+    found = user()
+    if found is None:
+        raise LookupError("nobody is signed in")
+    return Actor(
+        kind="user", name=found.username, id=found.id, address=request.remote_addr or "", role=found.role
+    )
+
+
+def may(permission: str) -> bool:
+    """Whether whoever asks has the permission."""
+    found = user()
+    return permissions.is_allowed(found.role if found else None, permission)

@@ -1,0 +1,62 @@
+"""Small drawings: paths of sparklines and words of the 30-day strip."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+STRIP_CLASS = {"o": "ok", "w": "warning", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
+STRIP_WORDS = {
+    "o": "backed up", "w": "finished with warnings", "f": "failed", "n": "nothing ran", "z": "host asleep",
+    "d": "due later today",
+}  # fmt: skip
+
+
+def spark_path(points: Sequence[float], width: int, height: int, *, is_area: bool) -> str:
+    """The SVG path of a line through the points, oldest first; closed along the bottom for the area under it."""
+    if len(points) < 2:
+        return ""
+    low, high = min(points), max(points)
+    span = (high - low) or 1
+    step = width / (len(points) - 1)
+    line = "M" + "L".join(
+        f"{index * step:.1f} {1.5 + (height - 3) * (1 - (value - low) / span):.1f}" for index, value in enumerate(points)
+    )
+    return f"{line}L{width} {height}L0 {height}z" if is_area else line
+
+
+def thinned(points: Sequence[float], most: int = 60) -> list[float]:
+    """At most so many points: means of neighbours, so that a long run draws as fast as a short one."""
+    if len(points) <= most:
+        return list(points)
+    edges = [round(index * len(points) / most) for index in range(most + 1)]
+    return [sum(points[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+
+
+def rates(samples: Sequence[tuple[int, int]]) -> list[float]:
+    """Bytes per second between (seconds, bytes) samples."""
+    return [
+        max(0, later[1] - earlier[1]) / max(1, later[0] - earlier[0])
+        for earlier, later in zip(samples, samples[1:], strict=False)
+    ]
+
+
+def strip_days(codes: Sequence[str], now: datetime) -> list[dict[str, str]]:
+    """One entry per day of a strip, oldest first: its class, and what to say about it."""
+    first = now - timedelta(days=len(codes) - 1)
+    return [
+        {
+            "kind": STRIP_CLASS[code],
+            "title": f"{(first + timedelta(days=index)).strftime('%-d %b')}: {STRIP_WORDS[code]}",
+        }
+        for index, code in enumerate(codes)
+    ]
+
+
+def strip_summary(codes: Sequence[str]) -> str:
+    """26 ok, 1 warning, 3 failed"""
+    said = [f"{codes.count(code)} {word}" for code, word in STRIP_CLASS.items() if code in codes and code != "n"]
+    return ", ".join(said) or "nothing yet"
+
+
+def strip_scale(now: datetime) -> list[str]:
+    """The dates under a wide strip of 30 days."""
+    return [(now - timedelta(days=back)).strftime("%-d %b") for back in (29, 22, 15, 8)] + ["today"]

@@ -1,0 +1,120 @@
+"""A job's page: what it shows, and which parts of it change while the job runs."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+
+from rm.domain import health, permissions
+from rm.domain.jobs import ORDERABLE
+from rm.events import Event, HostChanged, HostSeen, JobLogGrew, ListenerFellBehind
+from rm.store import hosts, jobs, repositories
+from rm.store.models import Job
+from rm.web import fragments, job_words
+from rm.web.fragments import Fragment
+
+LINES_SHOWN = 1000
+CANCEL_POINTS = {
+    "backup": ["restic is asked to end and removes its lock.", "No snapshot is made; what was uploaded is kept and reused."],
+    "": ["restic is asked to end and removes its lock."],
+}  # fmt: skip
+
+
+def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
+    """What the page shows of a job to this role, but for its log."""
+    host = hosts.get(job.host_id)
+    is_online = health.is_online(
+        is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now
+    )
+    is_open = job.state != "finished"
+    ahead = _ahead(job) if job.state == "queued" else None
+    return {
+        "job": job,
+        "host": host,
+        "repository": repositories.find(job.repository_id),
+        "progress": job.progress,
+        "line": job_words.state_line(job, host, is_online=is_online, ahead=ahead, now=now) if is_open else None,
+        "said": None if is_open else job_words.result(job, host),
+        "readouts": job_words.readouts(job, jobs.samples(job.id)) if job.state != "queued" else [],
+        "may_cancel": permissions.is_allowed(role, "jobs.cancel"),
+        "may_run": permissions.is_allowed(role, "jobs.run"),
+        "can_repeat": job.kind in ORDERABLE and host.revoked_at is None,
+        "cancel_points": CANCEL_POINTS.get(job.kind, CANCEL_POINTS[""]),
+    }
+
+
+def log_values(job: Job) -> dict[str, Any]:
+    """The end of a job's log."""
+    lines = jobs.last_log_lines(job.id, limit=LINES_SHOWN)
+    return {"job": job, "lines": lines, "is_cut": bool(lines) and lines[0].n > 1}
+
+
+def _ahead(job: Job) -> Job | None:
+    earlier = [other for other in jobs.open_for_host(job.host_id) if other.id < job.id]
+    return earlier[0] if earlier else None
+
+
+class JobView:
+    """One open job page; `after_n` is the last line of the log that the browser has."""
+
+    _PARTS = (
+        ("jobs/_head.html", "#job-head"),
+        ("jobs/_state.html", "#job-state"),
+        ("jobs/_progress.html", "#job-progress"),
+        ("jobs/_command.html", "#job-command"),
+    )
+
+    def __init__(self, app: Flask, job_id: str, *, role: str, after_n: int) -> None:
+        self._app = app
+        self._job_id = job_id
+        self._host_id = ""
+        self._role = role
+        self.after_n = after_n
+        self._appended = 0
+        self.is_behind = False
+
+    def everything(self, now: datetime) -> list[Fragment]:
+        """The whole page as it is now; raises NotFound once the job is gone with its host."""
+        return [*self._state(now), *self._log()]
+
+    def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
+        """What these events changed on the page."""
+        mine = [event for event in events if self._is_mine(event)]
+        if not mine:
+            return []
+        has_state = any(not isinstance(event, JobLogGrew) for event in mine)
+        found = self._state(now) if has_state else []
+        return [*found, *self._log()]
+
+    def _is_mine(self, event: Event) -> bool:
+        if isinstance(event, ListenerFellBehind):
+            return True
+        if isinstance(event, (HostChanged, HostSeen)):
+            return event.host_id == self._host_id
+        return getattr(event, "job_id", None) == self._job_id
+
+    def _state(self, now: datetime) -> list[Fragment]:
+        job = jobs.get(self._job_id)
+        self._host_id = job.host_id
+        found = values(job, role=self._role, now=now)
+        return [fragments.render(self._app, template, found, target=target) for template, target in self._PARTS]
+
+    def _log(self) -> list[Fragment]:
+        lines = jobs.log_lines(self._job_id, after_n=self.after_n, limit=LINES_SHOWN + 1)
+        if not lines:
+            return []
+        is_first = self.after_n == 0
+        self._appended += len(lines)
+        if is_first or self._appended > LINES_SHOWN:
+            # a browser must not hold a long log whole: start anew with its end
+            found = log_values(jobs.get(self._job_id))
+            self.after_n = found["lines"][-1].n
+            self._appended = 0
+            return [fragments.render(self._app, "jobs/_log_lines.html", found, target="#job-log-lines", swap="outerHTML")]
+        self.after_n = lines[-1].n
+        return [
+            fragments.render(
+                self._app, "jobs/_log_more.html", {"lines": lines}, target="#job-log-lines", swap="beforeend"
+            )
+        ]

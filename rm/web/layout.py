@@ -1,0 +1,113 @@
+"""What every page gets: who asks, the lamps in the bar, the message after an action, the stylesheets."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from rm.runtime import runtime
+from rm.store import hosts
+from rm.web import context, drawings, security
+
+COMPONENTS = (
+    "button", "card", "command", "dialog", "empty", "flash", "form", "incident", "log", "menu", "nav", "page",
+    "progress", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict", "version",
+)  # fmt: skip
+STYLESHEETS = (
+    "css/reset.css", "css/tokens.css", "css/base.css",
+    *(f"css/components/{name}.css" for name in COMPONENTS),
+    "css/utilities.css",
+)  # fmt: skip
+
+FLASH_COOKIE = "rm_flash"
+FLASHES = {
+    "signed_out": ("ok", "You are signed out."),
+    "host_saved": ("ok", "Saved."),
+    "host_revoked": ("ok", "The credential is revoked. The host can no longer connect; an open connection was closed."),
+    "host_removed": ("ok", "The host was removed. Its snapshots stay in the repository."),
+    "repository_saved": ("ok", "The repository is saved. The host gets its password as soon as it is connected."),
+    "test_ok": ("ok", "The host opened the repository."),
+    "test_failed": ("failed", "The host could not open the repository; the reason is shown with it."),
+    "source_saved": ("ok", "The source group is saved."),
+    "source_removed": ("ok", "The source group was removed. Its snapshots stay in the repository."),
+    "cancel_asked": ("ok", "The job is being cancelled."),
+    "token_gone": ("warning", "The token could not be shown. Make a new one."),
+    "welcome": ("ok", "Your account is ready."),
+}
+
+
+def register(app: Flask) -> None:
+    """Give templates their globals, pages their context, and static files an address that changes with them."""
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(
+        spark_path=drawings.spark_path,
+        strip_days=drawings.strip_days,
+        strip_summary=drawings.strip_summary,
+        strip_scale=drawings.strip_scale,
+    )
+    app.context_processor(page_context)
+    app.url_defaults(add_version)
+    app.after_request(forget_flash)
+
+
+def page(template: str, *, status: int = 200, **values: Any) -> Response:
+    """A rendered page."""
+    response = make_response(render_template(template, **values), status)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def go(path: str, flash: str | None = None) -> AnyResponse:
+    """Send the browser to a page after a change, which then says what was done."""
+    response = redirect(path, 303)
+    if flash is not None:
+        security.set_cookie(response, FLASH_COOKIE, flash, max_age=60)
+    return response
+
+
+def page_context() -> dict[str, Any]:
+    """What each page template may use besides what its view gives it."""
+    user = context.user()
+    return {
+        "user": user,
+        "may": context.may,
+        "now": context.now(),
+        "lamps": hosts.counts(now=context.now()) if user else None,
+        "flash": take_flash(),
+        "stylesheets": STYLESHEETS,
+        "base_url": runtime().settings.base_url,
+        "is_plain_http": request.scheme == "http",
+        "product_version": current_app.config.get("PRODUCT_VERSION", ""),
+    }
+
+
+def take_flash() -> dict[str, str] | None:
+    """The message that the last change left for this page; the cookie only names one of a closed list."""
+    found = FLASHES.get(request.cookies.get(FLASH_COOKIE, ""))
+    if found is None:
+        return None
+    g.is_flash_taken = True
+    return {"kind": found[0], "text": found[1]}
+
+
+def forget_flash(response: Response) -> Response:
+    if g.get("is_flash_taken"):
+        security.clear_cookie(response, FLASH_COOKIE)
+    return response
+
+
+def add_version(endpoint: str, values: dict[str, Any]) -> None:
+    """Put the content's hash into the address of a static file, so that browsers may keep it for good."""
+    if endpoint == "static" and "filename" in values:
+        file = Path(current_app.static_folder or "") / values["filename"]
+        values.setdefault("v", content_hash(str(file), file.stat().st_mtime_ns if file.is_file() else 0))
+
+
+@lru_cache(maxsize=256)
+def content_hash(file: str, changed: int) -> str:
+    """The start of the file's sha256; `changed` only makes an edited file count as another."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if changed else "0"

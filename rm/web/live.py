@@ -1,0 +1,171 @@
+"""Live pages: one stream of server-sent events per open tab, which ends when its session does."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Protocol
+
+from flask import Blueprint, Flask, Response, current_app, request
+
+from rm.domain.permissions import allows
+from rm.errors import NotFound
+from rm.events import Event
+from rm.runtime import Runtime, runtime
+from rm.services import accounts
+from rm.store import enrolments, hosts, jobs
+from rm.store.database import connection
+from rm.web import context, fragments, security
+from rm.web.enrolment_view import EnrolmentView
+from rm.web.fleet_view import FleetView, SharedParts
+from rm.web.fragments import Fragment, Sent
+from rm.web.host_view import HostView
+from rm.web.hosts import asked_for
+from rm.web.job_view import JobView
+
+log = logging.getLogger(__name__)
+
+live = Blueprint("live", __name__, url_prefix="/live")
+
+FLUSH_SECONDS = 0.25
+SIGN_OF_LIFE_SECONDS = 15.0
+CHECK_SECONDS = 30.0
+# Named, so that htmx swaps nothing and app.js can tell silence from a dead connection.
+SIGN_OF_LIFE = "event: alive\ndata: .\n\n"
+
+
+class View(Protocol):
+    """One open page: all of its live parts, or those that events changed."""
+
+    is_behind: bool
+
+    def everything(self, now: datetime) -> list[Fragment]: ...
+
+    def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]: ...
+
+
+def register(app: Flask) -> None:
+    app.extensions["rm_shared_parts"] = SharedParts(app, runtime(app).bus)
+    app.register_blueprint(live)
+
+
+@live.get("/fleet")
+@allows("fleet.view")
+def fleet() -> Response:
+    """Verdict, problems, figures and rows of the fleet page."""
+    return stream(FleetView(_app(), current_app.extensions["rm_shared_parts"], asked_for(request.args)))
+
+
+@live.get("/hosts/<host_id>")
+@allows("fleet.view")
+def host(host_id: str) -> Response:
+    """The parts of one tab of a host's page."""
+    hosts.get(host_id)
+    return stream(HostView(_app(), host_id, tab=request.args.get("tab", "overview"), role=_role()))
+
+
+@live.get("/jobs/<job_id>")
+@allows("fleet.view")
+def job(job_id: str) -> Response:
+    """State, figures and new log lines of a job; the event id is the last line, so that a reconnect misses none."""
+    jobs.get(job_id)
+    after = request.headers.get("Last-Event-ID", "") or request.args.get("after", "")
+    after_n = int(after) if after.isdecimal() and len(after) < 10 else 0
+    view = JobView(_app(), job_id, role=_role(), after_n=after_n)
+    return stream(view, event_id=lambda: str(view.after_n))
+
+
+@live.get("/enrolments/<token_id>")
+@allows("hosts.add")
+def enrolment(token_id: str) -> Response:
+    """Whether the host that the page waits for is here."""
+    enrolments.get_token(token_id)
+    return stream(EnrolmentView(_app(), token_id, base_url=runtime().settings.base_url))
+
+
+def stream(view: View, *, event_id: Callable[[], str] = lambda: "") -> Response:
+    """The stream of one tab: everything first, then what changes."""
+    session_token = request.cookies.get(security.session_cookie(), "")
+    # No request context inside: it would hold this request's database connection for hours.
+    events = Stream(runtime(), view, session_token=session_token, role=_role(), event_id=event_id)
+    response = Response(events.run(), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class Stream:
+    """One tab's stream. It ends with the process, with the session, and with what it shows."""
+
+    def __init__(
+        self, parts: Runtime, view: View, *, session_token: str, role: str, event_id: Callable[[], str]
+    ) -> None:
+        self._parts = parts
+        self._view = view
+        self._session_token = session_token
+        self._role = role
+        self._event_id = event_id
+        self._sent = Sent()
+
+    def run(self) -> Iterator[str]:
+        """Server-sent events, at most four a second."""
+        with self._parts.bus.subscribe() as listener:
+            yield "retry: 1000\n\n"
+            try:
+                yield self._message(self._view.everything)
+                checked_at = sent_at = time.monotonic()
+                while not listener.is_closed:
+                    events = listener.take(FLUSH_SECONDS * 2 if self._view.is_behind else self._wait(sent_at))
+                    if listener.is_closed:
+                        return
+                    if time.monotonic() - checked_at >= CHECK_SECONDS:
+                        if not self._may_go_on():
+                            return
+                        checked_at = time.monotonic()
+                        text = self._message(self._view.everything)
+                    elif events or self._view.is_behind:
+                        text = self._message(lambda now, news=events: self._view.changed(news, now))
+                    else:
+                        text = ""
+                    if text:
+                        yield text
+                        sent_at = time.monotonic()
+                        time.sleep(FLUSH_SECONDS)
+                    elif time.monotonic() - sent_at >= SIGN_OF_LIFE_SECONDS:
+                        yield SIGN_OF_LIFE
+                        sent_at = time.monotonic()
+            except NotFound:
+                yield fragments.message([_gone()])
+            except Exception:
+                log.exception("a live page failed")
+
+    def _wait(self, sent_at: float) -> float:
+        return max(0.05, sent_at + SIGN_OF_LIFE_SECONDS - time.monotonic())
+
+    def _message(self, render: Callable[[datetime], list[Fragment]]) -> str:
+        with connection():
+            found = render(self._parts.clock())
+        return fragments.message(self._sent.news(found), id=self._event_id())
+
+    def _may_go_on(self) -> bool:
+        with connection():
+            user = accounts.find_session(self._session_token, self._parts.clock())
+        return user is not None and user.role == self._role
+
+
+def _gone() -> Fragment:
+    text = (
+        '<div class="flash flash--warning" role="alert"><svg class="icon" aria-hidden="true"><use href="#i-warning">'
+        '</use></svg><p>What this page shows was removed. <a href="/">Go to the fleet</a></p></div>'
+    )
+    return Fragment(target="#flash", html=text, swap="innerHTML")
+
+
+def _role() -> str:
+    user = context.user()
+    return user.role if user else ""
+
+
+def _app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app

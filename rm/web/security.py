@@ -1,0 +1,177 @@
+"""Who may call which route, from which origin, and what browsers may do with the answer."""
+
+import logging
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, current_app, g, redirect, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from rm.config import Settings
+from rm.domain import permissions
+from rm.errors import Forbidden, RmError, Unauthorised
+from rm.runtime import runtime
+from rm.services import accounts
+from rm.store.database import connection
+from rm.web import context
+
+log = logging.getLogger(__name__)
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MACHINE_PATHS = ("/api/", "/agent/", "/ws/", "/live/", "/healthz", "/metrics")
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class UndeclaredRoute(RmError):
+    """A view says nothing about who may call it; nobody may."""
+
+    code = "undeclared_route"
+
+
+def register(app: Flask) -> None:
+    """Put the guard before every request and the headers on every answer."""
+    if "static" in app.view_functions:
+        permissions.allows(permissions.PUBLIC)(app.view_functions["static"])
+    app.before_request(guard)
+    app.after_request(set_headers)
+
+
+def guard() -> AnyResponse | None:
+    """Let a request through, or answer it: signed out, not allowed, from another site, or a route nobody declared."""
+    g.user = None
+    endpoint = request.endpoint
+    if endpoint is None:  # no such page; the error page still shows who is signed in
+        g.user = find_user()
+        return None
+    permission = permissions.declared(current_app.view_functions[endpoint])
+    if permission is None:
+        log.error("the route %s declares no permission", endpoint)
+        raise UndeclaredRoute("This page is not declared; nobody may open it.")
+    if permission == permissions.AGENT or endpoint == "static":
+        return None
+    refuse_other_origins()
+    g.user = find_user()
+    if permission == permissions.PUBLIC or context.may(permission):
+        return None
+    if g.user is None:
+        return ask_to_sign_in()
+    raise Forbidden(
+        f"Your role, {g.user.role}, does not allow this.", help="Ask an administrator to do it or to change your role."
+    )
+
+
+def find_user() -> Any:
+    """The user whose session cookie came with this request, if it is still good."""
+    token = request.cookies.get(session_cookie())
+    if not token:
+        return None
+    with connection():
+        return accounts.find_session(token, context.now())
+
+
+def ask_to_sign_in() -> AnyResponse:
+    if is_for_machines():
+        raise Unauthorised("Sign in first.")
+    target = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    location = "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
+    if request.headers.get("HX-Request"):
+        return Response(status=401, headers={"HX-Redirect": "/login"})
+    return redirect(location, 303)
+
+
+def refuse_other_origins() -> None:
+    """Refuse changes that another site sends with our user's cookie; what comes from no browser has neither header."""
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site in ("same-origin", "none"):
+        return
+    origin = request.headers.get("Origin")
+    if site is None and (origin is None or is_own_origin(origin)):
+        return
+    raise Forbidden(
+        "This request came from another site and was refused.",
+        code="cross_origin",
+        help="Open restic-manager itself and try again. Behind a proxy, check that RM_BASE_URL is the address you use.",
+    )
+
+
+def is_own_origin(origin: str) -> bool:
+    """Whether an Origin header names this server, by the address in use or by RM_BASE_URL."""
+    return origin in (f"{request.scheme}://{request.host}", runtime().settings.base_url)
+
+
+def is_for_machines() -> bool:
+    """Whether the caller expects JSON, not a page."""
+    return request.path.startswith(MACHINE_PATHS)
+
+
+def same_site_path(target: str | None) -> str:
+    """The path to go to after signing in; "/" for anything that could lead to another site."""
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
+        return "/"
+    if any(ord(char) < 33 or char == "\\" for char in target):
+        return "/"
+    parts = urlsplit(target)
+    return "/" if parts.scheme or parts.netloc else target
+
+
+def session_cookie() -> str:
+    """The cookie's name; the __Host- prefix makes browsers insist on Secure, no Domain and the root path."""
+    return _cookie("rm_session")
+
+
+def setup_cookie() -> str:
+    """The name of the cookie that carries the setup link's token from the link to the form."""
+    return _cookie("rm_setup")
+
+
+def set_cookie(response: AnyResponse, name: str, value: str, *, max_age: int | None) -> None:
+    """Set a cookie that scripts cannot read and other sites cannot send with a form."""
+    response.set_cookie(
+        name, value, max_age=max_age, path="/", secure=is_secure(), httponly=True, samesite="Lax"
+    )
+
+
+def redirect_to(path: str) -> AnyResponse:
+    """Send the browser on with GET."""
+    return redirect(path, 303)
+
+
+def clear_cookie(response: AnyResponse, name: str) -> None:
+    response.delete_cookie(name, path="/", secure=is_secure(), httponly=True, samesite="Lax")
+
+
+def set_headers(response: Response) -> Response:
+    """The headers of every answer; a view may have set its own Cache-Control."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint == "static":
+        # the address changes with the content, so a browser may keep a versioned file for good
+        fresh = "public, max-age=31536000, immutable" if request.args.get("v") else "no-cache"
+        response.headers["Cache-Control"] = fresh
+    else:
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _cookie(name: str) -> str:
+    return f"__Host-{name}" if is_secure() else name
+
+
+def is_secure() -> bool:
+    """Whether cookies go over HTTPS only."""
+    settings: Settings = runtime().settings
+    return bool(settings.cookie_secure)

@@ -1,0 +1,1 @@
+"""When background work happens; services hold what it does."""
