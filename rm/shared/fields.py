@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from rm.shared import ids, instants
 
 MAX_DEPTH = 16
+_UNREADABLE = re.compile(r"[\ud800-\udfff\x00]")
 
 
 class FieldError(ValueError):
@@ -15,8 +17,8 @@ class FieldError(ValueError):
 
 
 def readable(text: str) -> str:
-    """The text with what UTF-8 cannot carry (lone surrogates, NUL) replaced by U+FFFD."""
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", "�")
+    """The text, as long as before, with what UTF-8 cannot carry (lone surrogates, NUL) replaced by U+FFFD."""
+    return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ class Anything:
             return {readable(k): self._clean(v, depth - 1, left) for k, v in value.items()}
         if isinstance(value, list):
             return [self._clean(v, depth - 1, left) for v in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FieldError("holds a number without end")
         return readable(value) if isinstance(value, str) else value
 
     def describe(self) -> str:

@@ -89,9 +89,7 @@ def create_first() -> AnyResponse:
             offload=parts.offload,
         )  # fmt: skip
     except Invalid as error:
-        return page(
-            "accounts/setup.html", status=422, values={"username": username}, fields=error.fields, error=""
-        )
+        return page("accounts/setup.html", status=422, values={"username": username}, fields=error.fields, error="")
     response = go("/", "welcome")
     _keep_session(response, token)
     security.clear_cookie(response, security.setup_cookie())

@@ -29,9 +29,7 @@ def actor() -> Actor:
     found = user()
     if found is None:
         raise LookupError("nobody is signed in")
-    return Actor(
-        kind="user", name=found.username, id=found.id, address=request.remote_addr or "", role=found.role
-    )
+    return Actor(kind="user", name=found.username, id=found.id, address=request.remote_addr or "", role=found.role)
 
 
 def may(permission: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 STRIP_CLASS = {"o": "ok", "w": "warning", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
 STRIP_WORDS = {
@@ -18,7 +19,8 @@ def spark_path(points: Sequence[float], width: int, height: int, *, is_area: boo
     span = (high - low) or 1
     step = width / (len(points) - 1)
     line = "M" + "L".join(
-        f"{index * step:.1f} {1.5 + (height - 3) * (1 - (value - low) / span):.1f}" for index, value in enumerate(points)
+        f"{index * step:.1f} {1.5 + (height - 3) * (1 - (value - low) / span):.1f}"
+        for index, value in enumerate(points)
     )
     return f"{line}L{width} {height}L0 {height}z" if is_area else line
 
@@ -28,15 +30,12 @@ def thinned(points: Sequence[float], most: int = 60) -> list[float]:
     if len(points) <= most:
         return list(points)
     edges = [round(index * len(points) / most) for index in range(most + 1)]
-    return [sum(points[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [sum(points[a:b]) / (b - a) for a, b in pairwise(edges) if b > a]
 
 
 def rates(samples: Sequence[tuple[int, int]]) -> list[float]:
     """Bytes per second between (seconds, bytes) samples."""
-    return [
-        max(0, later[1] - earlier[1]) / max(1, later[0] - earlier[0])
-        for earlier, later in zip(samples, samples[1:], strict=False)
-    ]
+    return [max(0, later[1] - earlier[1]) / max(1, later[0] - earlier[0]) for earlier, later in pairwise(samples)]
 
 
 def strip_days(codes: Sequence[str], now: datetime) -> list[dict[str, str]]:

@@ -40,7 +40,9 @@ def waiting(token: EnrolmentToken, now: datetime) -> Waiting:
         return Waiting("over", said="This token was revoked", more="It lets nobody in any more.")
     if token.expires_at <= now:
         return Waiting(
-            "over", said="No host came before the token lapsed", more="Nothing is left behind. Make a new line and try again."
+            "over",
+            said="No host came before the token lapsed",
+            more="Nothing is left behind. Make a new line and try again.",
         )
     if token.uses >= token.max_uses:
         return Waiting("over", said="The token is used up", more="The host it let in was removed since.")

@@ -13,7 +13,7 @@ from rm.web.layout import page
 
 blueprint = Blueprint("enrolments", __name__)
 
-TOKEN_COOKIE = "rm_new_token"  # noqa: S105
+TOKEN_COOKIE = "rm_new_token"
 SHOWN_WITHIN_SECONDS = 120
 
 
@@ -69,10 +69,10 @@ def install_line(base_url: str, token: str) -> str:
     return "\n".join(
         (
             f"export RM_TOKEN={token}",
-            "printf 'Authorization: Bearer %s' \"$RM_TOKEN\" |"
-            f" curl -fsSL -H @- -o rm-agent '{base_url}/agent/binary?os=linux&arch=any' &&",
-            f"python3 rm-agent enroll --server {base_url} && unset RM_TOKEN &&",
-            "python3 rm-agent run",
+            "printf 'Authorization: Bearer %s' \"$RM_TOKEN\" |",
+            f"  curl -fsSL -H @- -o rm-agent '{base_url}/agent/binary?os=linux&arch=any' &&",
+            f"python3 rm-agent enroll --server {base_url} &&",
+            "unset RM_TOKEN && python3 rm-agent run",
         )
     )
 

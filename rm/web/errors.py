@@ -23,7 +23,11 @@ WORDS = {
     415: ("unsupported_media_type", "That kind of content is not understood", "Send a form or JSON."),
     422: ("invalid", "Some fields need another look", "Go back, correct them and send again."),
     429: ("too_many", "Too many attempts", "Wait a moment, then try again."),
-    500: ("internal", "Something failed", "It was logged. Try again; if it stays, look for the reference in the server's log."),
+    500: (
+        "internal",
+        "Something failed",
+        "It was logged. Try again; if it stays, look for the reference in the server's log.",
+    ),
     503: ("unavailable", "The server cannot do this just now", "Try again in a moment."),
 }
 

@@ -19,6 +19,8 @@ from rm.web.fragments import Fragment
 
 PAGE_SIZE = 50
 NEEDS_SHOWN = 5
+NEEDS_READ = 25
+URGENCY = {"failed": 0, "late": 1, "offline": 2, "never": 3, "running": 4}
 SUMMARY_SECONDS = 1.0
 STATUSES = ("problems", "online", "offline")
 
@@ -47,12 +49,13 @@ class Query:
 def summary(now: datetime) -> dict[str, Any]:
     """What the page says about the whole fleet; the same for every viewer."""
     counts = hosts.counts(now=now)
-    needs = hosts.list_page(now=now, status="problems", limit=NEEDS_SHOWN)[0] if counts["problems"] else []
-    needs = [row for row in needs if row.host.revoked_at is None]
+    found = hosts.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
+    needs = [row for row in found if row.host.revoked_at is None]
+    needs.sort(key=lambda row: URGENCY.get(row.health.code, len(URGENCY)))
     return {
         "counts": counts,
         "lamps": counts,
-        "needs": needs,
+        "needs": needs[:NEEDS_SHOWN],
         "verdict": health.fleet_verdict(counts, tuple(hosts.list_unprotected(now=now))),
         "jobs": jobs.counts_since(now - timedelta(hours=24)),
         "stored": repositories.totals(),
@@ -222,7 +225,5 @@ class FleetView:
             return self._shared.rows(ids, now)
         self._ids = ids
         table = fragments.render(self._app, "hosts/_table.html", {"rows": rows, "now": now}, target="#hosts")
-        foot = fragments.render(
-            self._app, "shared/_pager.html", {"pager": pager(self._query, total)}, target="#pager"
-        )
+        foot = fragments.render(self._app, "shared/_pager.html", {"pager": pager(self._query, total)}, target="#pager")
         return [table, foot]

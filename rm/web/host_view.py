@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Flask
 
@@ -24,7 +24,12 @@ from rm.web.fragments import Fragment
 JOBS_SHOWN = 8
 JOBS_PER_PAGE = 30
 SNAPSHOTS_SHOWN = 100
-TABS = (("overview", "Overview", ""), ("snapshots", "Snapshots", "/snapshots"), ("jobs", "Jobs", "/jobs"), ("settings", "Settings", "/settings"))  # fmt: skip
+TABS = (
+    ("overview", "Overview", ""),
+    ("snapshots", "Snapshots", "/snapshots"),
+    ("jobs", "Jobs", "/jobs"),
+    ("settings", "Settings", "/settings"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,7 @@ def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any
         "row": row,
         "now": now,
         "tab": tab,
-        "tabs": [
-            (key, word, path, {"snapshots": snapshot_count}.get(key)) for key, word, path in TABS
-        ],
+        "tabs": [(key, word, path, {"snapshots": snapshot_count or None}.get(key)) for key, word, path in TABS],
         "said": sentence(row, now),
         "snapshot_count": snapshot_count,
         "may_run": permissions.is_allowed(role, "jobs.run"),
@@ -109,23 +112,54 @@ def sentence(row: hosts.HostRow, now: datetime) -> Sentence:
     last_good = row.last_good_at
     ago = f"{filters.duration(now - last_good)} ago" if last_good else ""
     if code == "revoked":
-        return Sentence("This host is revoked: it cannot connect.", more="Its history stays until you remove it. To bring it back, enrol it again.")
+        return Sentence(
+            "This host is revoked: it cannot connect.",
+            more="Its history stays until you remove it. To bring it back, enrol it again.",
+        )
     if host.first_hello_at is None:
-        return Sentence("Enrolled, but its agent has not connected yet.", more="Start it on the host with rm-agent run. It connects within seconds; rm-agent doctor there says what is in the way.")
+        return Sentence(
+            "Enrolled, but its agent has not connected yet.",
+            more="Start it there with rm-agent run; it connects within seconds. If not, ask rm-agent doctor there.",
+        )
     if code == "running":
         doing = row.health.word
         if row.is_online:
-            return Sentence(f"{doing} now.", more=f"Last good backup {ago}." if ago else "This is its first good backup, if it ends well.")
-        return Sentence(f"{doing}, as far as known.", "Its connection is lost.", "The job goes on without the server; its result arrives when the host is back.")
+            return Sentence(
+                f"{doing} now.",
+                more=f"Last good backup {ago}." if ago else "This is its first good backup, if it ends well.",
+            )
+        return Sentence(
+            f"{doing}, as far as known.",
+            "Its connection is lost.",
+            "The job goes on without the server; its result arrives when the host is back.",
+        )
     if code == "failed":
         what = "No good backup yet." if not last_good else f"Last good backup {ago}."
-        return Sentence(what if not row.health.is_protected else f"Protected, but the last run failed. {what}", row.health.why, "Open the last job below for its log and what to do.")
+        return Sentence(
+            what if not row.health.is_protected else f"Protected, but the last run failed. {what}",
+            row.health.why,
+            "Open the last job below for its log and what to do.",
+        )
     if code == "late":
-        return Sentence(f"No good backup for {filters.duration(now - last_good) if last_good else 'long'}.", "" if row.is_online else "The host is silent.", f"A host counts as protected for {PROTECTED_FOR.total_seconds() / 3600:.0f} hours after a good backup." + ("" if row.is_online else " Switch it on, or look at the agent there with rm-agent doctor."))
+        return Sentence(
+            f"No good backup for {filters.duration(now - last_good) if last_good else 'long'}.",
+            "" if row.is_online else "The host is silent.",
+            f"A host counts as protected for {PROTECTED_FOR.total_seconds() / 3600:.0f} hours after a good backup."
+            + ("" if row.is_online else " Switch it on, or look at the agent there with rm-agent doctor."),
+        )
     if code == "never":
-        return Sentence("Not protected yet.", f"{row.health.why[:1].upper()}{row.health.why[1:]}.")
+        missing = (
+            "No restic was found on the host: install it there, for example with apt install restic."
+            if host.restic_version is None
+            else ""
+        )
+        return Sentence("Not protected yet.", f"{row.health.why[:1].upper()}{row.health.why[1:]}.", missing)
     if code == "offline":
-        return Sentence(f"Protected: last good backup {ago}.", "The host is silent now.", f"Last heard of {filters.duration(now - host.last_seen_at)} ago." if host.last_seen_at else "")
+        return Sentence(
+            f"Protected: last good backup {ago}.",
+            "The host is silent now.",
+            f"Last heard of {filters.duration(now - host.last_seen_at)} ago." if host.last_seen_at else "",
+        )
     return Sentence(f"Protected: last good backup {ago}." if ago else "Protected.")  # fmt: skip
 
 
@@ -153,11 +187,11 @@ def steps(row: hosts.HostRow, groups: list[Any], role: str) -> Steps | None:
         )  # fmt: skip
     if not _is_created(repository):
         return say(
-            2, "Create the repository at its place. If it exists already, use Test instead: an existing one is taken over.",
+            2, "Create the repository at its place. If there is one already, use Test: it is taken over.",
             "jobs.run", Action("Create repository", "repo", f"{page}/jobs", {"kind": "init"}),
         )  # fmt: skip
     return say(
-        4, f"Everything is in place. The first backup of {groups[0].name} reads all files; later ones only what changed.",
+        4, f"All is in place. The first backup of {groups[0].name} reads all files; later ones only what changed.",
         "jobs.run", Action("Back up now", "play", f"{page}/jobs", {"kind": "backup", "source_group_id": groups[0].id}),
     )  # fmt: skip
 
@@ -169,7 +203,7 @@ def _is_created(repository: Any) -> bool:
 class HostView:
     """One open tab of a host's page."""
 
-    _PARTS = {
+    _PARTS: ClassVar = {
         "overview": (
             ("hosts/_head.html", "#host-head"),
             ("hosts/_verdict.html", "#host-verdict"),
@@ -188,7 +222,11 @@ class HostView:
             ("shared/_lamps.html", "#lamps"),
         ),
     }
-    _LITTLE = (("hosts/_head.html", "#host-head"), ("hosts/_verdict.html", "#host-verdict"), ("shared/_lamps.html", "#lamps"))  # fmt: skip
+    _LITTLE = (
+        ("hosts/_head.html", "#host-head"),
+        ("hosts/_verdict.html", "#host-verdict"),
+        ("shared/_lamps.html", "#lamps"),
+    )
 
     def __init__(self, app: Flask, host_id: str, *, tab: str, role: str) -> None:
         self._app = app

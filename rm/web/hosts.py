@@ -19,7 +19,7 @@ blueprint = Blueprint("hosts", __name__)
 
 MODES = (
     ("always_on", "Always on", "A server. Silence for 90 seconds counts as offline."),
-    ("intermittent", "Intermittent", "A laptop or a machine that sleeps. Being away is normal; a backup runs when it is back."),
+    ("intermittent", "Intermittent", "A laptop, or a machine that sleeps: being away is normal."),
 )  # fmt: skip
 
 
@@ -137,9 +137,7 @@ def remove(host_id: str) -> AnyResponse:
     """Forget a host whose name was typed."""
     typed = request.form.get("typed_name", "")
     try:
-        service.remove(
-            runtime().bus, host_id=host_id, typed_name=typed, actor=context.actor(), now=context.now()
-        )
+        service.remove(runtime().bus, host_id=host_id, typed_name=typed, actor=context.actor(), now=context.now())
     except Invalid as error:
         return _confirm_remove(host_id, error.fields.get("typed_name", error.message), status=422)
     return go("/", "host_removed")
@@ -161,7 +159,7 @@ def _settings(host_id: str, values: dict[str, str], fields: dict[str, str], *, s
 
 _REVOKE_POINTS = (
     "An open connection closes at once, and the host cannot connect again.",
-    "Backups that the host starts by itself are not stopped by this: change the repository's password or its sign-in too, if the machine was stolen.",
+    "It still knows the repository's password: if the machine was stolen, change that and the sign-in there too.",
     "Jobs, logs and snapshots stay.",
 )  # fmt: skip
 _REMOVE_POINTS = (

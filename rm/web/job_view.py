@@ -16,17 +16,18 @@ from rm.web.fragments import Fragment
 
 LINES_SHOWN = 1000
 CANCEL_POINTS = {
-    "backup": ["restic is asked to end and removes its lock.", "No snapshot is made; what was uploaded is kept and reused."],
-    "": ["restic is asked to end and removes its lock."],
-}  # fmt: skip
+    "backup": (
+        "restic is asked to end and removes its lock.",
+        "No snapshot is made; what was uploaded is kept and reused.",
+    ),
+    "": ("restic is asked to end and removes its lock.",),
+}
 
 
 def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
     """What the page shows of a job to this role, but for its log."""
     host = hosts.get(job.host_id)
-    is_online = health.is_online(
-        is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now
-    )
+    is_online = health.is_online(is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now)
     is_open = job.state != "finished"
     ahead = _ahead(job) if job.state == "queued" else None
     return {
@@ -111,7 +112,9 @@ class JobView:
             found = log_values(jobs.get(self._job_id))
             self.after_n = found["lines"][-1].n
             self._appended = 0
-            return [fragments.render(self._app, "jobs/_log_lines.html", found, target="#job-log-lines", swap="outerHTML")]
+            return [
+                fragments.render(self._app, "jobs/_log_lines.html", found, target="#job-log-lines", swap="outerHTML")
+            ]
         self.after_n = lines[-1].n
         return [
             fragments.render(

@@ -10,10 +10,12 @@ from rm.store.models import Host, Job
 from rm.web import drawings, filters
 
 ADVICE = {
-    "no_repository": "There is no repository at that place yet. Create it from the host's page, or correct the location.",
+    "no_repository": "There is no repository at that place yet. Create it on the host's page, or correct the location.",
     "wrong_password": "The repository does not open with the stored password. Set the right one on the host's page.",
-    "locked": "Another restic works on this repository, or one was killed and left its lock. Try again when it is done; a lock whose owner is gone can be removed with restic unlock.",
-    "unreachable": "The host cannot reach the repository. Check the location, the network between them and the credentials, then use Test.",
+    "locked": "Another restic works on this repository, or one was killed and left its lock. "
+    "Try again when it is done; a lock whose owner is gone can be removed with restic unlock.",
+    "unreachable": "The host cannot reach the repository. "
+    "Check the location, the network between them and the credentials, then use Test.",
     "restic_missing": "Install restic on the host, for example with apt install restic. The agent finds it by itself.",
     "restic_killed": "Something on the host ended restic, often a lack of memory. The system log there says more.",
     "restic_garbled": "restic wrote what the agent cannot read; the log shows it. A newer restic or agent may help.",
@@ -24,7 +26,7 @@ ADVICE = {
     "disk_full": "A disk on the host is full. Free space there, then run it again.",
     "not_configured": "The host did not have this repository's settings yet. They are sent when it connects; run it again.",
     "unknown_to_agent": "The agent does not know this job any more; its state may have been wiped. Run it again.",
-    "secrets_corrupt": "The agent's secrets file is damaged and was left as it is. Save the repository again to send it anew.",
+    "secrets_corrupt": "The agent's secrets file is damaged and was left as it is. Save the repository again to send it.",
     "expired": "It can be ordered again at any time; it starts when the host is connected.",
     "silent": "If the host comes back and reports how it ended, this result is corrected.",
 }  # fmt: skip
@@ -100,7 +102,9 @@ def _queued(job: Job, name: str, *, is_online: bool, ahead: Job | None) -> State
         )  # fmt: skip
     if ahead is not None:
         what = f"{ahead.kind} of {ahead.source_group}" if ahead.source_group else ahead.kind
-        return StateLine(job.created_at, job.expires_at, f"Starts after the {what} on {name}.", "One job at a time per host.")
+        return StateLine(
+            job.created_at, job.expires_at, f"Starts after the {what} on {name}.", "One job at a time per host."
+        )
     return StateLine(job.created_at, job.expires_at, f"Sent to {name}; it starts within seconds.")
 
 
@@ -212,4 +216,3 @@ def _amount(count_of_bytes: object) -> tuple[str, str]:
 def _number(values: dict[str, Any], key: str) -> int | None:
     found = values.get(key)
     return int(found) if isinstance(found, (int, float)) and not isinstance(found, bool) else None
-

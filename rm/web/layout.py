@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from rm.config import LOOPBACK
 from rm.runtime import runtime
 from rm.store import hosts
 from rm.web import context, drawings, security
@@ -80,7 +81,7 @@ def page_context() -> dict[str, Any]:
         "flash": take_flash(),
         "stylesheets": STYLESHEETS,
         "base_url": runtime().settings.base_url,
-        "is_plain_http": request.scheme == "http",
+        "is_plain_http": request.scheme == "http" and (request.host.rpartition(":")[0] or request.host) not in LOOPBACK,
         "product_version": current_app.config.get("PRODUCT_VERSION", ""),
     }
 

@@ -27,7 +27,7 @@ class TrustedProxies:
 
 
 def client_address(peer: str, forwarded_for: str, networks: tuple[Network, ...]) -> str:
-    """The nearest address that is not one of our proxies, read from the right: what stands left of it may be invented."""
+    """The nearest address that is not one of our proxies, read from the right: all left of it may be invented."""
     for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
         if not is_address(hop):
             break

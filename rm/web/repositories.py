@@ -58,9 +58,7 @@ def save(host_id: str) -> AnyResponse:
 def test(host_id: str) -> AnyResponse:
     """Have the host open its repository; the answer is kept with the repository."""
     parts = runtime()
-    result = service.test_on_host(
-        parts.bus, parts.agents, host_id=host_id, actor=context.actor(), now=context.now()
-    )
+    result = service.test_on_host(parts.bus, parts.agents, host_id=host_id, actor=context.actor(), now=context.now())
     return go(f"/hosts/{host_id}", "test_ok" if result.ok else "test_failed")
 
 

@@ -140,9 +140,7 @@ def setup_cookie() -> str:
 
 def set_cookie(response: AnyResponse, name: str, value: str, *, max_age: int | None) -> None:
     """Set a cookie that scripts cannot read and other sites cannot send with a form."""
-    response.set_cookie(
-        name, value, max_age=max_age, path="/", secure=is_secure(), httponly=True, samesite="Lax"
-    )
+    response.set_cookie(name, value, max_age=max_age, path="/", secure=is_secure(), httponly=True, samesite="Lax")
 
 
 def redirect_to(path: str) -> AnyResponse:

@@ -63,9 +63,7 @@ def ask_remove(host_id: str, group_id: str) -> Response:
 @allows("sources.edit")
 def remove(host_id: str, group_id: str) -> AnyResponse:
     """Forget a group."""
-    service.remove(
-        runtime().bus, host_id=host_id, group_id=group_id, actor=context.actor(), now=context.now()
-    )
+    service.remove(runtime().bus, host_id=host_id, group_id=group_id, actor=context.actor(), now=context.now())
     return go(f"/hosts/{host_id}", "source_removed")
 
 
