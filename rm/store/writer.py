@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -112,18 +113,27 @@ class Writer:
                     batch, self._batch = self._batch, _Batch()
                     self._flushing_lines = batch.line_count
                 if batch:
-                    self._flush(batch)
+                    self._flush_safely(batch)
                 with self._changed:
                     self._flushing_lines = 0
                     self._changed.notify_all()
                 if is_last:
                     return
 
+    def _flush_safely(self, batch: _Batch) -> None:
+        try:
+            self._flush(batch)
+        except Exception as error:
+            # Whatever it was, the one writer must go on: without it every host falls silent.
+            log.exception("the writer failed on a batch")
+            self._trouble = f"the writer failed: {error}"
+            _tell(batch, stored=False)
+
     def _flush(self, batch: _Batch) -> None:
         for is_final in (False, False, True):
             try:
                 events = _store(batch)
-            except DatabaseError as error:
+            except (DatabaseError, sqlite3.Error) as error:
                 self._trouble = f"the database cannot be written: {error}"
                 if not is_final and not database.is_disk_trouble(error):
                     time.sleep(RETRY_SECONDS / 4)
