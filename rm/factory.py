@@ -7,7 +7,7 @@ from flask import Flask, Response
 
 from rm import api, web
 from rm.agent_link import endpoint
-from rm.agent_link.registry import AgentRegistry
+from rm.agent_link.registry import MAX_AGENTS, AgentRegistry
 from rm.agent_link.steady_socket import SteadySocketMiddleware
 from rm.cli import rm_commands
 from rm.config import Settings
@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("rm", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
-    registry = AgentRegistry()
+    registry = AgentRegistry(max_agents=MAX_AGENTS[settings.worker_class])
     migrate(settings.database_file, now=utc_now())
     database.open_database(settings.database_file)
     with database.connection():

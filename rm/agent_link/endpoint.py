@@ -51,18 +51,14 @@ def link_of(parts: Runtime) -> Link:
 
 
 @agents.before_request
-def refuse_early() -> Response | None:
+def refuse_early() -> None:
     """A handshake that cannot succeed is answered with HTTP, before the protocol changes."""
     if request.endpoint != "agents.ws_agent":
-        return None
-    registry: AgentRegistry = current_app.extensions["rm_agents"]
+        return
     if request.headers.get("Origin"):
         # CORS does not cover WebSockets; agents send no Origin, browsers always do.
         raise Unauthorised("Browsers cannot connect here.", code="credential_refused")
-    if runtime().is_stopping or registry.is_full():
-        return _json_error("try_later", "The server is stopping or full; try again soon.", 503)
     g.agent_host = presence.admit(credential=_bearer())
-    return None
 
 
 @sock.route("/ws/agent", bp=agents)
@@ -75,6 +71,13 @@ def ws_agent(ws: Any) -> None:
     address = request.remote_addr or ""
     # The request lasts for hours; a session opens a connection only around real work.
     release_connection()
+    if runtime().is_stopping:
+        ws.close(1012, "server restarts")
+        return
+    if registry.is_full():
+        # Well before the last slot is taken: plain HTTP must go on.
+        ws.close(1013, "the server is full")
+        return
     AgentSession(
         ws,
         link=link_of(runtime()),
@@ -161,9 +164,3 @@ def _checked_body() -> dict[str, Any]:
     if wrong:
         raise Invalid(wrong, "; ".join(f"{name} {problem}" for name, problem in wrong.items()))
     return found
-
-
-def _json_error(code: str, message: str, status: int) -> Response:
-    response: Response = current_app.json.response({"error": {"code": code, "message": message, "help": ""}})
-    response.status_code = status
-    return response

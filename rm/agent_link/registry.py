@@ -17,7 +17,8 @@ from rm.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-MAX_AGENTS = 20_000
+# Fewer than the worker's slots (gunicorn.conf.py), so that pages and health are still answered.
+MAX_AGENTS = {"gevent": 20_000, "gthread": 3_000}
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,19 @@ class _Question:
 class AgentRegistry:
     """The connected sessions; fulfils rm.services.agents.Agents."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_agents: int = MAX_AGENTS["gevent"]) -> None:
+        self._max_agents = max_agents
         self._lock = threading.Lock()
         self._sessions: dict[str, AgentSession] = {}
         self._questions: dict[str, _Question] = {}
-        self._is_stopping = False
+        self.is_stopping = False
 
     # ---- sessions ----
 
     def join(self, session: AgentSession) -> bool:
         """Take a session in; an older one of the same host closes with 4409. False while the server stops."""
         with self._lock:
-            if self._is_stopping:
+            if self.is_stopping:
                 return False
             before = self._sessions.get(session.host_id)
             self._sessions[session.host_id] = session
@@ -80,12 +82,12 @@ class AgentRegistry:
         return len(self._sessions)
 
     def is_full(self) -> bool:
-        return len(self._sessions) >= MAX_AGENTS
+        return len(self._sessions) >= self._max_agents
 
     def stop(self) -> None:
         """Close every session with 1012 and take no new one."""
         with self._lock:
-            self._is_stopping = True
+            self.is_stopping = True
             sessions = list(self._sessions.values())
         for session in sessions:
             session.close(1012, "server restarts")

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 100
 SEND_SECONDS = 10
+MAX_UNREAD_MESSAGES = 64
 
 
 class AgentSession:
@@ -67,7 +68,8 @@ class AgentSession:
             self.close(1000, "")
             writer.join(SEND_SECONDS)
             self.abort()
-            if was_current:
+            # While the server stops nobody reads who is connected, and the next start begins with nobody.
+            if was_current and not self._registry.is_stopping:
                 self._say_goodbye()
 
     # ---- for others ----
@@ -87,7 +89,8 @@ class AgentSession:
     def close(self, code: int, reason: str) -> None:
         """End the connection with a close code; safe to call twice and from any thread."""
         self._outgoing.close(code, reason)
-        self._let_reader_go()
+        # What a peer still sends is of no interest, and must not pile up until the socket is cut.
+        self._hold_reading(True)
 
     def abort(self) -> None:
         """Cut the connection without a word."""
@@ -184,21 +187,16 @@ class AgentSession:
             if frame is None:
                 return
             self._last_frame = time.monotonic()
-            self._hold_when_full()
+            self._hold_reading(len(self._ws.input_buffer) > MAX_UNREAD_MESSAGES)
             if not isinstance(frame, str):
                 self.close(1003, "text frames only")
                 return
             self._take(frame)
 
-    def _hold_when_full(self) -> None:
+    def _hold_reading(self, is_held: bool) -> None:
         sock = self._ws.sock
         if hasattr(sock, "hold_reading"):
-            sock.hold_reading(len(self._ws.input_buffer) > 64)
-
-    def _let_reader_go(self) -> None:
-        sock = self._ws.sock
-        if hasattr(sock, "hold_reading"):
-            sock.hold_reading(False)
+            sock.hold_reading(is_held)
 
     def _take(self, frame: str) -> None:
         try:
@@ -235,10 +233,7 @@ class AgentSession:
             if len(self._owners) > 1000:
                 self._owners.clear()
             with database.connection():
-                owner = jobs.owner_of(job_id)
-            if owner is None:
-                return None
-            self._owners[job_id] = owner
+                self._owners[job_id] = jobs.owner_of(job_id)
         return self._owners[job_id]
 
     # ---- writing ----
@@ -294,6 +289,7 @@ class AgentSession:
         if len(self._sent) > 1000:
             self._sent.clear()
         self._sent.add(key)
+        self._owners[order.job_id] = self.host_id
         self.send(order)
 
     def _config_news(self) -> protocol.ConfigSet | None:

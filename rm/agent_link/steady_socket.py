@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-MAX_UNREAD_MESSAGES = 64
 USER_TIMEOUT_MS = 20_000
+# A peer that does not read is noticed after so much, and costs no more of the kernel's memory.
+SEND_BUFFER_BYTES = 64 * 1024
 
 StartResponse = Callable[..., Any]
 
@@ -37,6 +38,9 @@ class SteadySocket:
         return len(data)
 
     def recv(self, size: int) -> bytes:
+        # Give way first: under gevent a recv that finds data returns at once, and one flooding peer
+        # would keep every other greenlet from running.
+        time.sleep(0)
         self._may_read.wait()
         return self._sock.recv(size)
 
@@ -76,5 +80,6 @@ class SteadySocketMiddleware:
             if hasattr(socket, "TCP_USER_TIMEOUT") and sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             environ["gunicorn.socket"] = SteadySocket(sock)
         return self._app(environ, start_response)

@@ -21,6 +21,8 @@ WORDS = {
     "enrolment_token.minted": "made an enrolment token",
     "enrolment_token.revoked": "revoked an enrolment token",
     "host.enrolled": "enrolled as",
+    "host.connected_first": "connected for the first time:",
+    "host.config_refused": "could not take its settings:",
     "host.renamed": "renamed a host to",
     "host.tagged": "changed the tags of",
     "host.mode_set": "changed the mode of",

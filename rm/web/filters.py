@@ -25,9 +25,9 @@ def register(app: Flask) -> None:
     app.add_template_filter(count, "count_of")
 
 
-def size(count_of_bytes: float | None) -> str:
-    """1536 → "1.5 KiB", in restic's own units; "unknown" for None."""
-    if count_of_bytes is None:
+def size(count_of_bytes: object) -> str:
+    """1536 → "1.5 KiB", in restic's own units; "unknown" for what is no number."""
+    if not isinstance(count_of_bytes, (int, float)):
         return "unknown"
     value, unit = float(count_of_bytes), 0
     while abs(value) >= 1023.95 and unit < len(UNITS) - 1:

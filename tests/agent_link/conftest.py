@@ -14,8 +14,19 @@ from rm.agent_link.registry import AgentRegistry
 from rm.agent_link.session import AgentSession
 from rm.shared import protocol
 from rm.shared.ids import new_ulid
+from rm.store.database import db
 
 WAIT = 5
+
+
+def wait_until(is_true, seconds=WAIT):
+    """Gives way to other threads until the condition holds; fails when it never does."""
+    tick = threading.Event()
+    for _ in range(seconds * 100):
+        if is_true():
+            return
+        tick.wait(0.01)
+    raise AssertionError("it never became true")
 
 
 class FakeSocket:
@@ -45,6 +56,8 @@ class FakeSocket:
     def send(self, frame):
         if not self.connected:
             raise ConnectionClosed(1000, "")
+        # Under gevent a send gives way to others: a transaction held here would freeze every writer.
+        assert not db.in_transaction()
         with self._changed:
             self.sent.append(protocol.decode(frame, protocol.FROM_SERVER))
             self._changed.notify_all()

@@ -127,11 +127,3 @@ def test_the_socket_without_a_credential_is_refused_in_the_contracts_shape(clien
     answer = client.get("/ws/agent", headers=HANDSHAKE)
 
     assert (answer.status_code, answer.json["error"]["code"]) == (401, "credential_refused")
-
-
-def test_the_socket_takes_no_connection_while_the_server_stops(client, parts, web1):
-    parts.is_stopping = True
-
-    answer = client.get("/ws/agent", headers=HANDSHAKE | bearer(web1.credential))
-
-    assert (answer.status_code, answer.json["error"]["code"]) == (503, "try_later")

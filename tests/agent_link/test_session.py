@@ -1,9 +1,13 @@
 """The conversation with an agent, over a fake socket and a real database."""
 
 import json
+import threading
 
 import pytest
+from peewee import OperationalError
 
+from rm.agent_link import handlers
+from rm.agent_link import session as module
 from rm.errors import HostOffline
 from rm.events import HostChanged
 from rm.services import hosts, jobs
@@ -28,7 +32,7 @@ from rm.shared.protocol import (
 from rm.store.models import Host, Job, JobLogLine, Repository
 from rm.store.models import Snapshot as SnapshotRow
 from tests import cast
-from tests.agent_link.conftest import WAIT
+from tests.agent_link.conftest import WAIT, wait_until
 from tests.cast import ALICE, BOB, NOW
 
 AT = instants.to_text(NOW)
@@ -296,8 +300,6 @@ def test_a_contradicting_end_is_answered_with_conflict(connect, web1, backup):
 
 
 def test_a_report_that_cannot_be_stored_is_not_answered_so_that_it_comes_again(connect, web1, backup, monkeypatch):
-    from peewee import OperationalError
-
     ws = connect(web1)
     ws.wait_for("command.run", job_id=backup.id)
     real = jobs.finished
@@ -372,8 +374,6 @@ def test_a_removed_hosts_open_connection_closes_at_once(connect, bus, web1):
 
 
 def test_a_repository_is_tried_on_its_host(connect, bus, parts, web1, group):
-    import threading
-
     ws = connect(web1)
     results = []
     asking = threading.Thread(target=lambda: results.append(_try(bus, parts, web1)))
@@ -388,8 +388,6 @@ def test_a_repository_is_tried_on_its_host(connect, bus, parts, web1, group):
 
 
 def test_a_question_fails_at_once_when_the_connection_ends(connect, bus, parts, web1, group):
-    import threading
-
     ws = connect(web1)
     failures = []
 
@@ -454,8 +452,6 @@ def test_stats_of_a_repository_that_is_not_the_hosts_are_refused(connect, db1, w
 
 
 def test_an_agent_that_does_not_read_is_closed_and_others_go_on(connect, bus, web1, db1, registry):
-    import threading
-
     slow = connect(web1)
     gate = threading.Event()
     real_send = slow.send
@@ -477,3 +473,50 @@ def test_a_connection_change_is_told(connect, bus, web1):
 
         assert HostChanged(web1.id) in listener.take(timeout=WAIT)
     assert Host.select().count() == 1
+
+
+def test_a_bug_in_a_handler_ends_this_connection_with_1011(connect, web1, monkeypatch, caplog):
+    ws = connect(web1)
+    monkeypatch.setitem(handlers._HANDLERS, "heartbeat", lambda session, message: 1 / 0)
+
+    ws.say(Heartbeat(sent_at=AT))
+
+    assert ws.wait_closed() == 1011
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_peer_that_stopped_reading_or_fell_silent_is_cut(connect, web1, db1, registry, monkeypatch):
+    reading, stuck = connect(web1), connect(db1)
+    stuck.sock.sending_since = module.time.monotonic() - module.SEND_SECONDS - 1
+
+    assert registry.cut_stuck() == 1
+    stuck.thread.join(WAIT)
+    assert (registry.is_connected(web1.id), registry.is_connected(db1.id)) == (True, False)
+
+    silent_until = module.time.monotonic() + module.SILENT_SECONDS + 1
+    monkeypatch.setattr("rm.agent_link.registry.time.monotonic", lambda: silent_until)
+    assert registry.cut_stuck() == 1
+    reading.thread.join(WAIT)
+    assert registry.count() == 0
+
+
+def test_news_that_could_not_be_read_are_told_later(connect, bus, web1, group, registry, monkeypatch):
+    ws = connect(web1)
+    ws.wait_for("config.set")
+    real = jobs.next_orders
+    failures = iter([OperationalError("database is locked")])
+
+    def locked_once(**arguments):
+        for failure in failures:
+            failed.set()
+            raise failure
+        return real(**arguments)
+
+    failed = threading.Event()
+    monkeypatch.setattr(jobs, "next_orders", locked_once)
+    job = jobs.order(bus, host_id=web1.id, kind="init", actor=BOB, now=NOW)
+    assert failed.wait(WAIT)
+    wait_until(lambda: registry._sessions[web1.id]._news_failed)
+    registry.cut_stuck()
+
+    ws.wait_for("command.run", job_id=job.id)

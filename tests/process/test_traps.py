@@ -1,0 +1,251 @@
+"""What is known to break such a server, each against the real gunicorn."""
+
+import hashlib
+import json
+import os
+import resource
+import runpy
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import websocket
+
+from rm.shared import instants, protocol
+from rm.shared.ids import new_ulid
+from rm.shared.protocol import Heartbeat
+from tests.cast import NOW
+from tests.process.peer import close_code, connect, enrol, is_acknowledged
+
+ROOT = Path(__file__).parents[2]
+AT = instants.to_text(NOW)
+
+
+def order_with_a_large_frame(data_dir, host_id):
+    """A queued backup whose order is a frame of about 500 kB, written into the database by hand."""
+    job_id = new_ulid()
+    parameters = json.dumps({"includes": [f"/{number}/{'x' * 3000}" for number in range(160)], "excludes": []})
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    database.execute(
+        "INSERT INTO jobs (id, host_id, kind, state, parameters, created_at, expires_at)"
+        " VALUES (?, ?, 'backup', 'queued', ?, ?, '2099-01-01T00:00:00.000000Z')",
+        (job_id, host_id, parameters, AT),
+    )
+    database.commit()
+    database.close()
+    return job_id
+
+
+def slow_reader(server, credential):
+    """A connection that said hello and whose kernel takes only a few kilobytes for it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(20)
+    sock.connect(("127.0.0.1", server.port))
+    ws = websocket.create_connection(
+        f"ws://127.0.0.1:{server.port}/ws/agent",
+        header=[f"Authorization: Bearer {credential}"],
+        socket=sock,
+        suppress_origin=True,
+        timeout=20,
+    )
+    ws.send(protocol.encode(protocol.Hello(protocol_version=1, agent_version="0.1.0", hostname="slow")))
+    return ws
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_a_slow_reader_gets_every_frame_whole_with_pongs_in_between(serve, tmp_path, worker_class):
+    server = serve(RM_WORKER_CLASS=worker_class)
+    host = enrol(server, tmp_path / "data")("slow")
+    job_id = order_with_a_large_frame(tmp_path / "data", host["host_id"])
+    ws = slow_reader(server, host["credential"])
+    pause = threading.Event()
+
+    for number in range(50):
+        ws.ping(f"p{number}")
+        pause.wait(0.005)
+    frames, pongs = [], 0
+    while not frames or frames[-1].type != "command.run" or pongs < 50:
+        opcode, data = ws.recv_data(control_frame=True)
+        if opcode == websocket.ABNF.OPCODE_PONG:
+            pongs += 1
+        else:
+            frames.append(protocol.decode(data.decode(), protocol.FROM_SERVER))
+
+    assert frames[-1].payload.job_id == job_id
+    assert len(frames[-1].payload.includes) == 160
+    assert pongs == 50
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_a_reader_that_stops_is_cut_and_disturbs_nobody(serve, tmp_path, worker_class):
+    server = serve(RM_WORKER_CLASS=worker_class)
+    admit = enrol(server, tmp_path / "data")
+    stuck, other = admit("stuck"), admit("other")
+    order_with_a_large_frame(tmp_path / "data", stuck["host_id"])
+    slow_reader(server, stuck["credential"])
+    ws = connect(server, other["credential"])
+
+    slowest = 0.0
+    pause = threading.Event()
+    deadline = time.monotonic() + 30
+    while "stopped reading" not in server.log and time.monotonic() < deadline:
+        started = time.monotonic()
+        beat = new_ulid()
+        ws.send(protocol.encode(Heartbeat(sent_at=AT), beat))
+        assert is_acknowledged(ws, beat)
+        assert server.get("/healthz").status == 200
+        slowest = max(slowest, time.monotonic() - started)
+        pause.wait(0.2)
+
+    assert "stopped reading" in server.log
+    assert slowest < 5
+
+
+@pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
+def test_it_stops_within_three_seconds_with_200_sockets_open(serve, tmp_path, worker_class):
+    server = serve(RM_WORKER_CLASS=worker_class)
+    credentials = add_hosts(tmp_path / "data", 200)
+    sockets = [connect(server, credential) for credential in credentials]
+
+    seconds = server.stop()
+
+    assert {close_code(ws) for ws in sockets} == {1012}
+    assert seconds < 3, server.log
+
+
+def add_hosts(data_dir, count):
+    """Hosts written into the database by hand; returns their credentials."""
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    credentials = []
+    for number in range(count):
+        host_id, credential = new_ulid(), f"rmh_test_{number}"
+        database.execute(
+            "INSERT INTO hosts (id, name, hostname, os, arch, enrolled_at) VALUES (?, ?, ?, 'linux', 'amd64', ?)",
+            (host_id, f"h{number}", f"h{number}", AT),
+        )
+        database.execute(
+            "INSERT INTO host_credentials (credential_hash, host_id, created_at) VALUES (?, ?, ?)",
+            (hashlib.sha256(credential.encode()).hexdigest(), host_id, AT),
+        )
+        credentials.append(credential)
+    database.commit()
+    database.close()
+    return credentials
+
+
+def test_silent_peers_whose_connection_ends_do_not_hold_up_others(serve, tmp_path):
+    server = serve(RM_WORKER_CLASS="gthread")
+    add_hosts(tmp_path / "data", 5)
+    silent = [connect(server, f"rmh_test_{number}") for number in range(5)]
+    # the newest connection wins, so each of these ends one whose peer never answers the close
+    for number in range(5):
+        silent.append(connect(server, f"rmh_test_{number}"))
+
+    slowest = 0.0
+    for _ in range(10):
+        started = time.monotonic()
+        assert server.get("/healthz").status == 200
+        slowest = max(slowest, time.monotonic() - started)
+
+    assert slowest < 1.5
+
+
+def test_every_allowed_file_descriptor_is_used(serve):
+    server = serve()
+
+    limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    [line] = [line for line in limits.splitlines() if line.startswith("Max open files")]
+
+    soft, hard = line.split()[3:5]
+    assert soft == hard or int(soft) >= 65_536
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 1024
+
+
+def test_the_process_model_is_one_worker_that_is_never_recycled():
+    config = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+    assert (config["workers"], config["max_requests"], config["preload_app"]) == (1, 0, False)
+    assert config["control_socket_disable"] is True
+    assert config["timeout"] >= 120
+    assert config["worker_connections"] > 20_000
+
+
+def test_the_configuration_file_imports_no_models():
+    program = "import runpy, sys; runpy.run_path('gunicorn.conf.py'); print('peewee' in sys.modules)"
+
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+
+    assert result.stdout.strip() == "False"
+
+
+def test_a_flood_of_reports_slows_its_sender_and_nobody_else(serve, tmp_path):
+    server = serve()
+    admit = enrol(server, tmp_path / "data")
+    flooding, other = connect(server, admit("flood")["credential"]), connect(server, admit("other")["credential"])
+    stop = threading.Event()
+
+    def flood():
+        frame = protocol.encode(protocol.JobProgress(job_id=new_ulid(), percent=1))
+        while not stop.is_set():
+            try:
+                flooding.send(frame)
+            except (OSError, websocket.WebSocketException):
+                return
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    slowest = 0.0
+    for _ in range(8):
+        started = time.monotonic()
+        beat = new_ulid()
+        other.send(protocol.encode(Heartbeat(sent_at=AT), beat))
+        assert is_acknowledged(other, beat)
+        slowest = max(slowest, time.monotonic() - started)
+    stop.set()
+    flooding.close()
+    thread.join(10)
+
+    assert slowest < 3
+    assert server.get("/healthz").status == 200
+
+
+def test_a_slow_password_check_does_not_hold_up_other_requests(serve):
+    server = serve()
+    done = threading.Event()
+
+    def guess():
+        for _ in range(4):
+            server.http().request(
+                "POST",
+                server.url + "/login",
+                fields={"username": "nobody", "password": "x" * 20},
+                encode_multipart=False,
+            )
+        done.set()
+
+    threads = [threading.Thread(target=guess) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    answers = []
+    while not done.is_set():
+        started = time.monotonic()
+        assert server.get("/healthz").status == 200
+        answers.append(time.monotonic() - started)
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(answers)[len(answers) // 2] < 0.5
