@@ -475,7 +475,7 @@ def decode(frame: str, known: dict[str, type]) -> Message:
         payload = build(known[name], raw.get("payload", {}))
     except (FieldError, RecursionError) as error:
         raise ProtocolError("bad_message", f"{name}: {error}"[:500], message_id) from error
-    return Message(name, message_id, payload)
+    return Message(name, str(message_id), payload)
 
 
 def _refuse_constant(name: str) -> None:

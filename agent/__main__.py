@@ -1,0 +1,121 @@
+"""The command line of the agent."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict
+
+from agent import config as configuration
+from agent import doctor, enrol, release_info, running, selftest, status
+from agent.config import Paths
+from agent.errors import EXIT_FAILED, EXIT_OK, AgentError
+
+log = logging.getLogger("agent")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0 done, 1 failed, 78 the configuration must be changed."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    os.umask(0o077)
+    try:
+        return int(options.action(options))
+    except AgentError as error:
+        _say(f"rm-agent: {error}", error=True)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rm-agent", description="The agent of restic-manager.")
+    parser.add_argument("--root", metavar="DIR", help="keep all files below DIR")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = verbs.add_parser("enroll", help="enrol this host with a one-time token")
+    verb.add_argument("--server", required=True, metavar="URL", help="where the server's pages are")
+    verb.add_argument("--token", help="for tests; otherwise the token is taken from RM_TOKEN")
+    verb.add_argument("--ca-file", metavar="FILE", help="certificate of the server's private CA")
+    verb.add_argument("--proxy", metavar="URL", help="HTTP proxy")
+    verb.add_argument("--no-proxy", metavar="HOSTS", help="hosts, domains and networks that need no proxy")
+    verb.add_argument("--force", action="store_true", help="replace an enrolment that exists")
+    verb.set_defaults(action=_enroll)
+
+    for name, action, text in (
+        ("run", _run, "connect to the server and work"),
+        ("status", _status, "how the running agent is"),
+        ("doctor", _doctor, "check everything and say how to mend it"),
+        ("selftest", _selftest, "can this agent run here? changes nothing"),
+        ("version", _version, "which release this is"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        if action in (_status, _selftest, _version):
+            verb.add_argument("--json", action="store_true", help="for programs")
+        verb.set_defaults(action=action)
+    return parser
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    settings = {"server": configuration.check_server(options.server)}
+    if options.ca_file is not None:
+        settings["ca_file"] = os.path.abspath(options.ca_file)
+    if options.proxy is not None:
+        settings["proxy"] = configuration.check_proxy(options.proxy)
+    if options.no_proxy is not None:
+        settings["no_proxy"] = options.no_proxy
+    token = (options.token or os.environ.get("RM_TOKEN", "")).strip()
+    found = enrol.enrol(Paths.of(options.root), settings=settings, token=token, force=options.force)
+    _say(f"Enrolled at {found.server} as host {found.host_id}. Start the agent: rm-agent run")
+    return EXIT_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    paths = Paths.of(options.root)
+    running.run_until_signal(paths, configuration.load(paths))
+    return EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = status.read(Paths.of(options.root))
+    is_running = found is not None and status.is_running(found)
+    if options.json:
+        _say(json.dumps({"running": is_running} | (asdict(found) if found else {})))
+    else:
+        for line in status.describe(found):
+            _say(line)
+    return EXIT_OK if is_running else EXIT_FAILED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    is_well = True
+    for check in doctor.examine(Paths.of(options.root)):
+        _say(check.line())
+        is_well = is_well and check.state != "failed"
+    return EXIT_OK if is_well else EXIT_FAILED
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    found = selftest.examine(Paths.of(options.root))
+    if options.json:
+        _say(json.dumps(found))
+    else:
+        for name, text in found["checks"].items():
+            _say(f"{name}: {text}")
+    return EXIT_OK if found["ok"] else EXIT_FAILED
+
+
+def _version(options: argparse.Namespace) -> int:
+    release = release_info.read()
+    _say(json.dumps(asdict(release)) if options.json else f"rm-agent {release.version} ({release.seq})")
+    return EXIT_OK
+
+
+def _say(text: str, *, error: bool = False) -> None:
+    stream = sys.stderr if error else sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

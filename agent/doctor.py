@@ -1,0 +1,127 @@
+"""`rm-agent doctor`: one check per line, and for each that is not ok how to mend it."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from agent import config as configuration
+from agent import status
+from agent.config import Config, Paths
+from agent.errors import ConfigurationError
+from agent.health import CLOCK_SECONDS, LOW_BYTES
+from agent.http import Answer, Refused, Transport, Unreachable
+from agent.platform import linux
+from agent.secrets import Secrets, SecretsFile
+from agent.tool import ToolFinder
+
+GUARD = Path("/usr/local/lib/restic-manager/rm-agent-guard")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: ok, warning or failed."""
+
+    name: str
+    state: str
+    text: str
+
+    def line(self) -> str:
+        return f"{self.state:8} {self.name}: {self.text}"
+
+
+def examine(paths: Paths) -> Iterator[Check]:
+    """All checks, as far as each has what it needs."""
+    try:
+        config = configuration.load(paths)
+    except ConfigurationError as error:
+        yield Check("configuration", "failed", str(error))
+        return
+    yield Check("configuration", "ok", str(paths.config_file))
+    secrets = None
+    try:
+        secrets = SecretsFile(paths).load()
+    except ConfigurationError as error:
+        yield Check("enrolment", "failed", str(error))
+    else:
+        yield Check("enrolment", "ok", f"host {secrets.host_id} at {secrets.server}")
+        yield _permissions(paths)
+    yield from _server(config, secrets, status.read(paths))
+    tool = ToolFinder(paths, config).find()
+    yield Check("restic", "failed" if tool.problem else "ok", tool.problem or f"{tool.path} {tool.version_text}")
+    yield _space(paths)
+    yield _guard()
+
+
+def _permissions(paths: Paths) -> Check:
+    mode = stat.S_IMODE(paths.secrets_file.stat().st_mode)
+    if mode & 0o077:
+        return Check("secrets file", "failed", f"other users can read it; run: chmod 600 {paths.secrets_file}")
+    return Check("secrets file", "ok", f"{paths.secrets_file} is {mode:04o}")
+
+
+def _server(config: Config, secrets: Secrets | None, running: status.Status | None) -> Iterator[Check]:
+    try:
+        transport = Transport(config)
+        answer = transport.request("GET", "/healthz", timeout_seconds=10)
+    except (Unreachable, ConfigurationError) as error:
+        yield Check("server", "failed", str(error))
+        return
+    if answer.status == 200:
+        yield Check("server", "ok", f"{config.server} answers")
+    else:
+        text = f"{config.server}/healthz answers HTTP {answer.status}; look at the server's log, or check the URL"
+        yield Check("server", "warning", text)
+    yield _clock(answer)
+    if secrets is None:
+        return
+    if running and status.is_running(running) and running.connected_since:
+        yield Check("credential", "ok", f"the running agent is connected since {running.connected_since}")
+        return
+    yield _credential(transport, secrets)
+
+
+def _credential(transport: Transport, secrets: Secrets) -> Check:
+    try:
+        transport.open_websocket("/ws/agent", token=secrets.credential, timeout_seconds=10).shutdown()
+    except Refused as refused:
+        if refused.answer.error_code == "credential_refused":
+            return Check("credential", "failed", "the server does not accept it; enrol again from the host's page")
+        return Check(
+            "credential",
+            "failed",
+            f"the WebSocket is answered with HTTP {refused.answer.status}; does a proxy block it?",
+        )
+    except Unreachable as error:
+        return Check("credential", "failed", str(error))
+    return Check("credential", "ok", "the server accepts it")
+
+
+def _clock(answer: Answer) -> Check:
+    try:
+        server_time = parsedate_to_datetime(answer.headers["date"])
+        offset = (server_time - datetime.now(timezone.utc)).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return Check("clock", "warning", "the server did not tell the time")
+    if abs(offset) > CLOCK_SECONDS:
+        return Check("clock", "warning", f"{abs(offset):.0f} s from the server's; check this host's time service")
+    return Check("clock", "ok", f"within {max(1, abs(offset)):.0f} s of the server's")
+
+
+def _space(paths: Paths) -> Check:
+    try:
+        free = linux.free_bytes(paths.state)
+    except OSError as error:
+        return Check("disk", "failed", f"{paths.state} cannot be looked at: {error.strerror}")
+    state = "ok" if free >= LOW_BYTES else "warning"
+    return Check("disk", state, f"{free // 1024 // 1024} MiB free in {paths.state}")
+
+
+def _guard() -> Check:
+    version = os.environ.get("RM_GUARD_VERSION")
+    if version or GUARD.exists():
+        return Check("guard", "ok", version or str(GUARD))
+    return Check("guard", "warning", "not installed; run: install.sh --repair")

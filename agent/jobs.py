@@ -1,0 +1,215 @@
+"""The jobs of this host: accepted durably, run one after the other, each ended truly and once."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from agent import clock
+from agent.execution import Execution, Left, Surroundings
+from agent.journal import JobDirectory, Journal
+from rm.shared.protocol import CommandRun, JobFinished
+
+log = logging.getLogger("agent.jobs")
+
+
+class Jobs:
+    """One worker thread, the orders that wait for it, and what is known of those that ended."""
+
+    def __init__(self, *, journal: Journal, around: Surroundings, changed: Callable[[], None] = lambda: None) -> None:
+        self._journal = journal
+        self._around = around
+        self._outbox = around.outbox
+        self._changed = changed
+        self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
+        self._waiting: deque[str] = deque()
+        self._running: str | None = None
+        self._execution: Execution | None = None
+        self._not_reported: set[str] = set()
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+
+    @property
+    def running(self) -> str | None:
+        """The job that runs now."""
+        return self._running
+
+    def start(self) -> None:
+        """Take up what an agent before this one has left, then work."""
+        self._recover()
+        self._thread.start()
+
+    def stop(self, *, seconds: float) -> None:
+        """Let go of the running job without ending it."""
+        self._around.stop.set()
+        with self._lock:
+            if self._execution:
+                self._execution.wake()
+            self._arrived.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def accept(self, order: CommandRun) -> None:
+        """Run the job unless it is known already; a known one is only reported again."""
+        with self._lock:
+            known = self._journal.result(order.job_id)
+            if known:
+                self._repeat(known)
+            elif order.job_id == self._running:
+                if self._execution:
+                    self._execution.report_started()
+            elif order.job_id in self._waiting:
+                return
+            elif order.already_started:
+                self._end(
+                    JobFinished(
+                        job_id=order.job_id,
+                        outcome="lost",
+                        reason="unknown_to_agent",
+                        message="The agent knows nothing of this job: its state was lost. Run the job again.",
+                        finished_at=clock.now(),
+                    )
+                )
+            else:
+                self._take(order)
+
+    def cancel(self, job_id: str) -> None:
+        """End the job, or make sure that it never starts; one that has ended keeps its outcome."""
+        with self._lock:
+            known = self._journal.result(job_id)
+            if known:
+                self._repeat(known)
+            elif job_id == self._running:
+                directory = self._journal.of(job_id)
+                if directory.exit_code() is None:
+                    try:
+                        directory.ask_cancel()
+                    except OSError as error:
+                        log.error("The cancel of job %s cannot be written: %s", job_id, error)
+                if self._execution:
+                    self._execution.wake()
+            else:
+                if job_id in self._waiting:
+                    self._waiting.remove(job_id)
+                self._end(
+                    JobFinished(
+                        job_id=job_id,
+                        outcome="cancelled",
+                        reason="cancelled",
+                        message="The job was cancelled before it began.",
+                        finished_at=clock.now(),
+                    )
+                )
+
+    def retry(self) -> None:
+        """Bring to disk what a full disk refused."""
+        with self._lock:
+            self._journal.retry()
+            self._mark_reported()
+
+    def _take(self, order: CommandRun) -> None:
+        directory = self._journal.of(order.job_id)
+        try:
+            directory.accept(order, at=clock.now())
+        except OSError as error:
+            directory.remove()
+            self._end(
+                JobFinished(
+                    job_id=order.job_id,
+                    outcome="failed",
+                    reason="disk_full",
+                    message=f"The agent cannot write down the job ({error.strerror}). Free some space on the host.",
+                    finished_at=clock.now(),
+                )
+            )
+            return
+        self._waiting.append(order.job_id)
+        self._arrived.notify_all()
+
+    def _repeat(self, result: JobFinished) -> None:
+        if not self._outbox.has(kind="job.finished", job_id=result.job_id):
+            self._outbox.add(result)
+
+    def _end(self, result: JobFinished) -> None:
+        """Record the one result, then report it; in this order a crash between the two repeats the report only."""
+        self._journal.finish(result)
+        self._outbox.add(result)
+        self._outbox.forget_bookmark(result.job_id)
+        self._not_reported.add(result.job_id)
+        self._mark_reported()
+        self._journal.prune()
+
+    def _mark_reported(self) -> None:
+        if not self._outbox.is_saved():
+            return
+        for job_id in list(self._not_reported):
+            if job_id not in self._journal.unsaved:
+                self._journal.of(job_id).reported()
+                self._not_reported.discard(job_id)
+
+    def _recover(self) -> None:
+        with self._lock:
+            for directory in self._journal.directories():
+                self._recover_one(directory)
+
+    def _recover_one(self, directory: JobDirectory) -> None:
+        result = directory.result()
+        if result is not None:
+            if not directory.is_reported() or self._outbox.was_reset:
+                self._repeat(result)
+                self._not_reported.add(result.job_id)
+                self._mark_reported()
+        elif directory.order() is not None:
+            self._waiting.append(directory.job_id)
+        elif (directory.path / "order.json").exists():
+            self._end(
+                JobFinished(
+                    job_id=directory.job_id,
+                    outcome="failed",
+                    reason="interrupted",
+                    message="The agent's record of this job was damaged. Run the job again.",
+                    finished_at=clock.now(),
+                )
+            )
+        else:
+            directory.remove()
+
+    def _work(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting and not self._around.stop.is_set():
+                    self._arrived.wait()
+                if self._around.stop.is_set():
+                    return
+                job_id = self._waiting.popleft()
+                directory = self._journal.of(job_id)
+                order = directory.order()
+                if order is None:
+                    continue
+                self._running = job_id
+                self._execution = Execution(self._around, directory, order)
+            self._changed()
+            self._run(self._execution, job_id)
+            self._changed()
+
+    def _run(self, execution: Execution, job_id: str) -> None:
+        result: JobFinished | None
+        try:
+            result = execution.run()
+        except Left:
+            result = None
+        except Exception as error:
+            log.exception("Job %s failed inside the agent", job_id)
+            execution.abandon()
+            result = JobFinished(
+                job_id=job_id,
+                outcome="failed",
+                reason="agent_error",
+                message=f"The agent failed on this job ({type(error).__name__}); its own log says more.",
+                finished_at=clock.now(),
+            )
+        with self._lock:
+            if result is not None:
+                self._end(result)
+            self._running = None
+            self._execution = None

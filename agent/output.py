@@ -1,0 +1,46 @@
+"""What restic wrote into its output files, read after its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agent import restic
+from agent.journal import JobDirectory
+
+TAIL_BYTES = 64 * 1024
+
+
+def printable(name: str) -> str:
+    """A file name on one line."""
+    return json.dumps(name, ensure_ascii=False) if "\n" in name else name
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def find_summary(out: Path) -> dict[str, Any] | None:
+    """The summary that restic printed last, None without one that names a snapshot."""
+    for raw in reversed(_tail(out).split(b"\n")):
+        message = restic.parse_line(restic.readable(raw))
+        if message and message["message_type"] == "summary" and isinstance(message.get("snapshot_id"), str):
+            return message if message["snapshot_id"] else None
+    return None
+
+
+def error_text(directory: JobDirectory) -> str:
+    """What restic said in words; its status lines hold file names, which could read like errors."""
+    found = []
+    for path in (directory.out, directory.err):
+        for raw in _tail(path).split(b"\n"):
+            text = restic.readable(raw)
+            message = restic.parse_line(text)
+            shown = text if message is None else restic.describe_message(message)
+            if shown:
+                found.append(shown)
+    return "\n".join(found)

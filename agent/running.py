@@ -1,0 +1,243 @@
+"""The running agent: puts the parts together, lives until it is told to stop."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import IO
+
+import websocket
+
+from agent import clock, release_info, restic, status
+from agent.commands import Commands
+from agent.config import Config, Paths
+from agent.errors import ConfigurationError
+from agent.execution import Surroundings
+from agent.health import Health
+from agent.http import Transport
+from agent.jobs import Jobs
+from agent.journal import Journal
+from agent.link import Backoff, Link
+from agent.outbox import Outbox
+from agent.platform import linux
+from agent.repository import Repositories
+from agent.secrets import SecretsFile
+from agent.session import ANSWER_SECONDS, WELCOME_SECONDS, Outgoing, Session
+from agent.tool import ToolFinder
+from agent.wake import Bell
+from rm.shared import instants
+from rm.shared.protocol import PROTOCOL_VERSION, Heartbeat, Hello, JobProgress, Message, Welcome
+
+log = logging.getLogger("agent")
+
+STOP_SECONDS = 3.0
+LOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the agent waits for others: restic to end, the server to answer and to say welcome."""
+
+    grace_seconds: float = 10.0
+    answer_seconds: float = ANSWER_SECONDS
+    welcome_seconds: float = WELCOME_SECONDS
+
+
+class RunningAgent:
+    """One agent on one root; `run` returns after `stop`. Raises ConfigurationError when it cannot begin."""
+
+    def __init__(
+        self, paths: Paths, config: Config, *, patience: Patience | None = None, backoff: Backoff | None = None
+    ) -> None:
+        self._patience = patience or Patience()
+        paths.make()
+        self._lock_file = _lock(paths)
+        self.paths = paths
+        self.config = config
+        self.release = release_info.read()
+        self.secrets = SecretsFile(paths)
+        self.secrets.load()
+        if self.secrets.tighten():
+            log.warning("%s could be read by other users; it is 0600 again.", paths.secrets_file)
+        self.bell = Bell()
+        self._stopping = threading.Event()
+        self.outbox = Outbox(
+            paths.outbox_file,
+            max_reports=config.limits.outbox_reports,
+            max_bytes=config.limits.outbox_mib * 1024 * 1024,
+            wake=self.bell.ring,
+        )
+        self.tools = ToolFinder(paths, config)
+        self.outgoing = Outgoing()
+        repositories = Repositories(paths=paths, config=config, secrets=self.secrets, tools=self.tools)
+        self.jobs = Jobs(
+            journal=Journal(paths.jobs),
+            around=Surroundings(
+                secrets=self.secrets,
+                repositories=repositories,
+                outbox=self.outbox,
+                show_progress=self._show_progress,
+                stop=self._stopping,
+                grace_seconds=self._patience.grace_seconds,
+            ),
+            changed=self.bell.ring,
+        )
+        self.commands = Commands(
+            jobs=self.jobs,
+            outbox=self.outbox,
+            outgoing=self.outgoing,
+            secrets=self.secrets,
+            repositories=repositories,
+            wake=self.bell.ring,
+        )
+        self.health = Health(paths=paths, outbox=self.outbox, secrets=self.secrets, tools=self.tools)
+        self._status = status.Status(
+            pid=os.getpid(),
+            started=linux.start_time(os.getpid()) or "",
+            version=self.release.version,
+            server=config.server,
+        )
+        self._link = Link(
+            transport=Transport(config),
+            credential=lambda: self.secrets.load().credential,
+            make_session=self._make_session,
+            bell=self.bell,
+            is_stopping=self._stopping.is_set,
+            told=self._disconnected,
+            idle=self.tick,
+            backoff=backoff,
+        )
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        log.info("rm-agent %s (%d) for %s", self.release.version, self.release.seq, self.config.server)
+        self.jobs.start()
+        self.write_status()
+        try:
+            self._link.run()
+        finally:
+            self.jobs.stop(seconds=STOP_SECONDS)
+            if self.jobs.running:
+                log.info("Job %s runs on and is taken up again at the next start.", self.jobs.running)
+            self._status.connected_since = None
+            self.write_status()
+            self.outbox.close()
+            self._lock_file.close()
+
+    def stop(self) -> None:
+        """Ask the agent to end; safe in a signal handler."""
+        self._stopping.set()
+        self.bell.ring()
+
+    # ---- what the session asks ----------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        tool = self.tools.find()
+        return Hello(
+            protocol_version=PROTOCOL_VERSION,
+            agent_version=self.release.version,
+            agent_seq=self.release.seq,
+            running_sha256=self.release.sha256,
+            guard_version=os.environ.get("RM_GUARD_VERSION"),
+            restic_version=tool.version_text,
+            restic_features=restic.features(tool.version),
+            hostname=self.config.hostname or linux.hostname(),
+            os=linux.OS,
+            arch=linux.arch(),
+            init=linux.init_system(),
+            boot_id=linux.boot_id(),
+            config_version=self.secrets.load().config_version,
+            running_job=self.jobs.running,
+            os_name=linux.os_name(),
+            timezone=linux.timezone_name(),
+            machine_id=linux.machine_id(),
+            problems=self.health.problems(),
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        reports, size = self.outbox.load()
+        return Heartbeat(
+            sent_at=clock.now(),
+            outbox_reports=reports,
+            outbox_bytes=size,
+            running_job=self.jobs.running,
+            problems=self.health.problems(),
+        )
+
+    def welcomed(self, welcome: Welcome) -> None:
+        offset = instants.from_text(welcome.server_time) - datetime.now(timezone.utc)
+        self.health.clock_offset_seconds = offset.total_seconds()
+        self._status.connected_since = clock.now()
+        self._status.trouble = self._status.next_attempt_at = None
+        self.write_status()
+        log.info("Connected as host %s.", welcome.host_id)
+
+    def handle(self, message: Message) -> None:
+        self.commands.handle(message)
+
+    def tick(self) -> None:
+        """Now and then: bring to disk what a full disk refused, and write the status file."""
+        self.outbox.retry()
+        self.jobs.retry()
+        self.write_status()
+
+    def write_status(self) -> None:
+        tool = self.tools.find()
+        found = self._status
+        found.restic_version = tool.version_text
+        found.running_job = self.jobs.running
+        found.outbox_reports, found.outbox_bytes = self.outbox.load()
+        found.problems = self.health.problems()
+        found.written_at = clock.now()
+        status.write(self.paths, found)
+
+    def _make_session(self, socket: "websocket.WebSocket") -> Session:
+        return Session(
+            socket,
+            owner=self,
+            outbox=self.outbox,
+            outgoing=self.outgoing,
+            bell=self.bell,
+            is_stopping=self._stopping.is_set,
+            answer_seconds=self._patience.answer_seconds,
+            welcome_seconds=self._patience.welcome_seconds,
+        )
+
+    def _disconnected(self, text: str | None, seconds: float) -> None:
+        self._status.connected_since = None
+        self._status.trouble = text
+        self._status.next_attempt_at = instants.to_text(datetime.now(timezone.utc) + timedelta(seconds=seconds))
+
+    def _show_progress(self, progress: JobProgress) -> None:
+        self.outgoing.progress(progress)
+        self.bell.ring()
+
+
+def run_until_signal(paths: Paths, config: Config) -> None:
+    """Run the agent in this process until SIGTERM or SIGINT."""
+    agent = RunningAgent(paths, config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+
+
+def _lock(paths: Paths) -> IO[bytes]:
+    """The lock of this root; an agent that was killed a moment ago may hold it for an instant longer."""
+    file = paths.lock_file.open("ab")
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            file.close()
+            raise ConfigurationError(
+                f"Another agent already runs on {paths.state}. Stop it first, or give this one its own --root."
+            ) from error
+        return file

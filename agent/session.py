@@ -1,0 +1,273 @@
+"""One connection to the server: hello, welcome, then orders in and reports out until it ends.
+
+One thread does all of it: TLS sockets must not be read and written by two threads at once.
+"""
+
+import logging
+import select
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import websocket
+
+from agent.outbox import Outbox
+from agent.wake import Bell
+from rm.shared import protocol
+from rm.shared.protocol import Ack, Error, Heartbeat, Hello, Message, ProtocolError, Welcome
+
+log = logging.getLogger("agent.session")
+
+WELCOME_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+SEND_SECONDS = 20.0
+RECEIVE_SECONDS = 0.25
+WINDOW_REPORTS = 200
+WINDOW_BYTES = 2 * 1024 * 1024
+
+
+class SessionEnded(Exception):
+    """The connection is over; `code` is a close code, 0 when it just broke, `error_code` one of the protocol's."""
+
+    def __init__(self, text: str, *, code: int = 0, error_code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.error_code = error_code
+
+
+class Owner(Protocol):
+    """What a session asks of the agent that it serves."""
+
+    def hello(self) -> Hello: ...
+    def heartbeat(self) -> Heartbeat: ...
+    def welcomed(self, welcome: Welcome) -> None: ...
+    def handle(self, message: Message) -> None: ...
+    def tick(self) -> None: ...
+
+
+@dataclass
+class Outgoing:
+    """What is sent when connected and otherwise forgotten: answers, and the newest progress of each job."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: list[Any] = []
+        self._progress: dict[str, Any] = {}
+
+    def answer(self, payload: Any) -> None:
+        with self._lock:
+            self._answers = [*self._answers[-99:], payload]
+
+    def progress(self, payload: Any) -> None:
+        with self._lock:
+            self._progress[payload.job_id] = payload
+
+    def take(self) -> list[Any]:
+        """All that waits, which is then no longer kept."""
+        with self._lock:
+            found = [*self._progress.values(), *self._answers]
+            self._answers, self._progress = [], {}
+            return found
+
+
+class Session:
+    """Drives one open WebSocket; `run` returns only when the agent stops."""
+
+    def __init__(
+        self,
+        socket: "websocket.WebSocket",
+        *,
+        owner: Owner,
+        outbox: Outbox,
+        outgoing: Outgoing,
+        bell: Bell,
+        is_stopping: Callable[[], bool],
+        answer_seconds: float = ANSWER_SECONDS,
+        welcome_seconds: float = WELCOME_SECONDS,
+    ) -> None:
+        self._socket = socket
+        self._owner = owner
+        self._outbox = outbox
+        self._outgoing = outgoing
+        self._bell = bell
+        self._is_stopping = is_stopping
+        self._answer_seconds = answer_seconds
+        self._welcome_seconds = welcome_seconds
+        self._heartbeat_seconds = float(protocol.HEARTBEAT_SECONDS)
+        self._in_flight: dict[str, tuple[float, int]] = {}
+        self._cursor = 0
+        self._cuts = outbox.cuts
+        self._next_heartbeat = 0.0
+        self._beats: dict[str, float] = {}
+        self._answered_at = 0.0
+        self.welcomed_at: float | None = None
+
+    def run(self) -> None:
+        """Speak until the agent stops; raises SessionEnded when the connection ends before."""
+        try:
+            self._greet()
+            while not self._is_stopping():
+                self._bell.clear()
+                self._send_what_is_due()
+                self._listen(self._seconds_to_wait())
+            self._send_what_is_due()
+        except websocket.WebSocketConnectionClosedException as error:
+            raise SessionEnded("the connection was closed without a word") from error
+        except websocket.WebSocketTimeoutException as error:
+            raise SessionEnded("the server takes nothing more") from error
+        except (websocket.WebSocketException, OSError) as error:
+            raise SessionEnded(f"the connection broke: {error or type(error).__name__}") from error
+
+    def close(self) -> None:
+        """End the connection in good order if it still stands."""
+        try:
+            self._socket.settimeout(1)
+            self._socket.send_close(1000)
+        except (websocket.WebSocketException, OSError):
+            log.debug("the connection was gone already")
+        self._socket.shutdown()
+
+    # ---- hello --------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        self._send(protocol.encode(self._owner.hello()))
+        until = time.monotonic() + self._welcome_seconds
+        while self.welcomed_at is None:
+            left = until - time.monotonic()
+            if left <= 0 or self._is_stopping():
+                raise SessionEnded("the server did not say welcome")
+            self._bell.clear()
+            self._listen(left)
+
+    def _welcome(self, welcome: Welcome) -> None:
+        now = time.monotonic()
+        if self.welcomed_at is None:
+            self.welcomed_at = self._answered_at = now
+            self._next_heartbeat = now
+        self._heartbeat_seconds = float(welcome.heartbeat_seconds)
+        self._owner.welcomed(welcome)
+
+    # ---- out ----------------------------------------------------------------------------------------
+
+    def _send_what_is_due(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_heartbeat:
+            self._check_life(now)
+            self._owner.tick()
+            self._next_heartbeat = now + self._heartbeat_seconds
+            frame = protocol.encode(self._owner.heartbeat())
+            self._beats[_id_of(frame)] = now
+            self._send(frame)
+        for payload in self._outgoing.take():
+            try:
+                self._send(protocol.encode(payload))
+            except ProtocolError as error:
+                log.error("A %s was not sent: %s", type(payload).__name__, error)
+        self._send_reports(now)
+
+    def _check_life(self, now: float) -> None:
+        if self._beats and now - self._answered_at > 2 * self._heartbeat_seconds:
+            raise SessionEnded("the server no longer answers heartbeats")
+
+    def _send_reports(self, now: float) -> None:
+        overdue = [key for key, (sent_at, _) in self._in_flight.items() if now - sent_at >= self._answer_seconds]
+        if overdue or self._cuts != self._outbox.cuts:
+            for key in overdue:
+                del self._in_flight[key]
+            self._cursor, self._cuts = 0, self._outbox.cuts
+        room = WINDOW_REPORTS - len(self._in_flight)
+        weight = sum(size for _, size in self._in_flight.values())
+        while room > 0 and weight < WINDOW_BYTES:
+            found = self._outbox.pending(after=self._cursor, limit=20)
+            if not found:
+                return
+            for report in found:
+                if room <= 0 or weight >= WINDOW_BYTES:
+                    return
+                self._cursor = report.seq
+                if report.id not in self._in_flight:
+                    self._send(report.frame)
+                    self._in_flight[report.id] = (time.monotonic(), report.size)
+                    room -= 1
+                    weight += report.size
+
+    def _send(self, frame: str) -> None:
+        self._socket.settimeout(SEND_SECONDS)
+        self._socket.send(frame)
+
+    # ---- in -----------------------------------------------------------------------------------------
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        due = [self._next_heartbeat, *(sent_at + self._answer_seconds for sent_at, _ in self._in_flight.values())]
+        return max(0.0, min(due) - now)
+
+    def _listen(self, seconds: float) -> None:
+        """Wait for the server or the bell, and take in what the server has sent by then."""
+        sock: Any = self._socket.sock
+        if not _has_more(sock):
+            readable, _, _ = select.select([sock, self._bell.fileno()], [], [], seconds)
+            if sock not in readable:
+                return
+        for _ in range(100):
+            self._socket.settimeout(RECEIVE_SECONDS)
+            try:
+                opcode, data = self._socket.recv_data_frame(control_frame=True)
+            except websocket.WebSocketTimeoutException:
+                return
+            self._take(opcode, data.data)
+            if not _has_more(sock) and not select.select([sock], [], [], 0)[0]:
+                return
+
+    def _take(self, opcode: int, data: bytes) -> None:
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            code = struct.unpack("!H", data[:2])[0] if len(data) >= 2 else 1005
+            reason = data[2:].decode("utf-8", "replace") or protocol.CLOSE_REASONS.get(code, "no reason given")
+            raise SessionEnded(f"the server closed the connection ({code}): {reason[:200]}", code=code)
+        if opcode != websocket.ABNF.OPCODE_TEXT:
+            return
+        try:
+            message = protocol.decode(data.decode("utf-8"), protocol.FROM_SERVER)
+        except (ProtocolError, UnicodeDecodeError) as error:
+            log.warning("The server sent a message that is not understood: %s", error)
+            return
+        self._dispatch(message)
+
+    def _dispatch(self, message: Message) -> None:
+        payload = message.payload
+        if isinstance(payload, Welcome):
+            self._welcome(payload)
+        elif isinstance(payload, Error) and self.welcomed_at is None and payload.code in _FATAL:
+            raise SessionEnded(f"the server refuses this agent: {payload.detail}", error_code=payload.code)
+        elif isinstance(payload, Ack | Error):
+            self._answered(payload)
+        elif self.welcomed_at is None:
+            raise SessionEnded(f"the server said {message.type} before welcome")
+        else:
+            self._owner.handle(message)
+
+    def _answered(self, answer: Ack | Error) -> None:
+        if isinstance(answer, Error):
+            log.warning("The server did not take %s: %s %s", answer.id or "a message", answer.code, answer.detail)
+        if answer.id in self._beats:
+            self._answered_at = time.monotonic()
+            self._beats.clear()
+        elif answer.id:
+            self._in_flight.pop(answer.id, None)
+            self._outbox.done(answer.id)
+
+
+_FATAL = ("hello_invalid", "protocol_too_old")
+
+
+def _has_more(sock: Any) -> bool:
+    """Whether TLS has already decrypted bytes that select() cannot see."""
+    return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+
+def _id_of(frame: str) -> str:
+    return str(frame.partition('"id":"')[2][:26])

@@ -1,0 +1,128 @@
+"""The guard: whatever ends the agent, it is started again; only a signal to the guard ends the supervision."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.conftest import ROOT, until
+
+GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
+Start = Callable[[str], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the guard, under dash where there is one, over an agent that is a shell script."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def run(body: str) -> subprocess.Popen[bytes]:
+        script = tmp_path / "agent"
+        script.write_text(f"#!/bin/sh\necho start $$ $RM_GUARD_VERSION $* >> {tmp_path}/starts\n{body}\n")
+        script.chmod(0o755)
+        shell = shutil.which("dash") or "/bin/sh"
+        with open(tmp_path / "guard.log", "ab") as log:
+            child = subprocess.Popen(
+                [shell, str(GUARD), "run", "--", str(script), "a b"], stderr=log, start_new_session=True
+            )
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def starts(tmp_path: Path) -> list[str]:
+    path = tmp_path / "starts"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("code", [0, 1, 78])
+def test_every_exit_code_leads_to_another_start(start: Start, tmp_path: Path, code: int) -> None:
+    start(f"exit {code}")
+
+    until(lambda: len(starts(tmp_path)) >= 2)
+
+    assert starts(tmp_path)[0].endswith("1 a b")
+    assert f"exit code {code}" in (tmp_path / "guard.log").read_text()
+    assert "again in 1 s" in (tmp_path / "guard.log").read_text()
+
+
+def test_a_killed_agent_is_started_again(start: Start, tmp_path: Path) -> None:
+    start("exec sleep 60")
+    first = until(lambda: starts(tmp_path))[0].split()[1]
+
+    os.kill(int(first), signal.SIGKILL)
+
+    until(lambda: len(starts(tmp_path)) == 2)
+
+
+def test_75_restarts_at_once(start: Start, tmp_path: Path) -> None:
+    began = time.monotonic()
+    start(f'[ "$(wc -l < {tmp_path}/starts)" -lt 6 ] && exit 75; exec sleep 60')
+
+    until(lambda: len(starts(tmp_path)) == 6)
+
+    assert time.monotonic() - began < 4
+
+
+def test_the_waits_double(start: Start, tmp_path: Path) -> None:
+    start("exit 1")
+
+    until(lambda: "again in 4 s" in (tmp_path / "guard.log").read_text())
+
+    waits = [line.rpartition(" again in ")[2] for line in (tmp_path / "guard.log").read_text().splitlines()]
+    assert waits == ["1 s", "2 s", "4 s"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on_and_ends_the_guard(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    guard = start(f"trap 'echo stopped >> {tmp_path}/starts; exit 0' TERM INT; while :; do sleep 0.05; done")
+    until(lambda: starts(tmp_path))
+
+    guard.send_signal(number)
+
+    assert guard.wait(5) == 0
+    assert starts(tmp_path)[1:] == ["stopped"]
+
+
+def test_a_signal_during_the_wait_ends_the_guard_at_once(start: Start, tmp_path: Path) -> None:
+    guard = start("exit 1")
+    until(lambda: "again in 2 s" in (tmp_path / "guard.log").read_text())
+    began = time.monotonic()
+
+    guard.terminate()
+
+    assert guard.wait(5) == 0
+    assert time.monotonic() - began < 1.5
+
+
+def test_an_agent_that_does_not_end_is_killed(start: Start, tmp_path: Path) -> None:
+    quick = tmp_path / "quick-guard"
+    quick.write_text(GUARD.read_text().replace("STOP_SECONDS=10", "STOP_SECONDS=1"))
+    script = tmp_path / "stubborn"
+    script.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > {tmp_path}/pid\nwhile :; do sleep 0.1; done\n")
+    script.chmod(0o755)
+    guard = subprocess.Popen(["/bin/sh", str(quick), "run", "--", str(script)], stderr=subprocess.DEVNULL)
+    pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+
+    guard.terminate()
+
+    assert guard.wait(8) == 0
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_version_and_wrong_use() -> None:
+    version = subprocess.run([str(GUARD), "version"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run([str(GUARD), "fly"], capture_output=True, text=True, check=False)
+
+    assert (version.returncode, version.stdout) == (0, "1\n")
+    assert (wrong.returncode, "usage:" in wrong.stderr) == (2, True)

@@ -1,0 +1,99 @@
+"""The one file: the same bytes each time, and it runs in isolation."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from agent.packaging import build
+from tests.agent.conftest import ROOT, Rig
+
+
+@pytest.fixture(scope="session")
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("zipapp") / "rm-agent"
+    wheels = build.fetch_wheels(ROOT / "requirements" / "agent.txt", ROOT / "build" / "agent-wheels")
+    build.build(output, wheels=wheels, version="9.9.9", seq=42)
+    return output
+
+
+def run(zipapp: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", str(zipapp), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd="/",
+    )
+
+
+def test_two_builds_have_the_same_bytes(zipapp: Path, tmp_path: Path) -> None:
+    wheels = build.fetch_wheels(ROOT / "requirements" / "agent.txt", ROOT / "build" / "agent-wheels")
+
+    again = build.build(tmp_path / "again", wheels=list(reversed(wheels)), version="9.9.9", seq=42)
+
+    assert again == hashlib.sha256(zipapp.read_bytes()).hexdigest()
+
+
+def test_it_tells_its_release_and_its_own_hash(zipapp: Path) -> None:
+    done = run(zipapp, "version", "--json")
+
+    found = json.loads(done.stdout)
+    assert (found["version"], found["seq"], found["protocol_version"]) == ("9.9.9", 42, 1)
+    assert found["sha256"] == hashlib.sha256(zipapp.read_bytes()).hexdigest()
+
+
+def test_it_holds_no_server_code_and_no_native_code(zipapp: Path) -> None:
+    names = zipfile.ZipFile(zipapp).namelist()
+
+    assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
+    assert {name.split("/")[1] for name in names if name.startswith("rm/")} == {"__init__.py", "shared"}
+    assert zipapp.read_bytes().startswith(b"#!/usr/bin/env python3\n")
+    assert zipapp.stat().st_mode & 0o111
+
+
+def test_its_selftest_passes_on_an_enrolled_host_and_changes_nothing(zipapp: Path, rig: Rig) -> None:
+    before = {path: path.stat().st_mtime_ns for path in rig.paths.state.rglob("*")}
+
+    done = run(zipapp, "--root", str(rig.base), "selftest", "--json")
+
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], found["release"]["seq"]) == (0, True, 42), found
+    assert found["checks"]["server"] == "ok"
+    assert {path: path.stat().st_mtime_ns for path in rig.paths.state.rglob("*")} == before
+
+
+def test_a_session_with_a_job_imports_nothing_more(zipapp: Path, rig: Rig) -> None:
+    rig.fake_restic('echo \'{"message_type": "status", "percent_done": 0.5}\'; echo oops >&2; exit 1')
+    script = f"""
+import sys, threading
+sys.path.insert(0, {str(zipapp)!r})
+from agent import config, running
+from agent.config import Paths
+paths = Paths.of({str(rig.base)!r})
+agent = running.RunningAgent(paths, config.load(paths))
+before = set(sys.modules)
+def wait():
+    sys.stdin.readline()
+    agent.stop()
+threading.Thread(target=wait, daemon=True).start()
+agent.run()
+print(sorted(set(sys.modules) - before))
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+    order = rig.order()
+    rig.server.connected().send(order)
+    rig.server.wait_for("job.finished", job_id=order.job_id)
+    rig.server.connections[0].cut()
+    rig.server.connected(2)
+
+    out, _ = child.communicate("stop\n", timeout=15)
+
+    assert (child.returncode, out.strip()) == (0, "[]")
