@@ -28,7 +28,8 @@ worker_class = _settings.worker_class
 worker_connections = 25_000
 threads = 4_000
 timeout = 120
-graceful_timeout = 3
+# Sockets and streams were closed before; only idle keep-alive connections are left to wait for.
+graceful_timeout = 1
 keepalive = 30
 preload_app = False
 max_requests = 0

@@ -225,7 +225,11 @@ class AgentSession:
         self._registry.answered(self.host_id, result)
 
     def ask(self, question: CommandBrowse) -> bool:
-        return self.send(question)
+        """Queue a question behind the news that wait already: a fresh password must arrive before its test."""
+        return self._outgoing.put(lambda: self._ask_now(question))
+
+    def _ask_now(self, question: CommandBrowse) -> None:
+        self.send(question)
 
     def owner_of(self, job_id: str) -> str | None:
         """The host whose job this is; remembered, so that a busy log costs one look."""

@@ -34,6 +34,11 @@ def find(host_id: str) -> Host | None:
     return Host.get_or_none(Host.id == host_id)
 
 
+def list_by_ids(host_ids: Iterable[str]) -> list[Host]:
+    """Those of these hosts that are there, in no particular order."""
+    return list(Host.select().where(Host.id.in_(list(host_ids))))
+
+
 def get(host_id: str) -> Host:
     """The host; raises NotFound."""
     host = find(host_id)

@@ -520,3 +520,28 @@ def test_news_that_could_not_be_read_are_told_later(connect, bus, web1, group, r
     registry.cut_stuck()
 
     ws.wait_for("command.run", job_id=job.id)
+
+
+def test_a_question_never_overtakes_the_configuration_it_is_about(connect, bus, vault, parts, web1, group):
+    ws = connect(web1)
+    ws.wait_for("config.set")
+    form = RepositoryForm(name="store of web1", location="rest:http://127.0.0.1:8000/repo", password="new-secret")
+    gate = threading.Event()
+    real_send = ws.send
+    ws.send = lambda frame: (gate.wait(WAIT), real_send(frame))
+    ws.say(Heartbeat(sent_at=AT))
+
+    save_for_host(bus, vault, host_id=web1.id, form=form, actor=ALICE, now=NOW)
+    asking = threading.Thread(target=lambda: ask_and_forget(bus, parts, web1))
+    asking.start()
+    gate.set()
+    question = ws.wait_for("command.browse")
+    ws.say(BrowseResult(request_id=question.request_id, ok=True))
+    asking.join(WAIT)
+
+    order = [m.type for m in ws.sent if m.type in ("config.set", "command.browse")]
+    assert order == ["config.set", "config.set", "command.browse"]
+
+
+def ask_and_forget(bus, parts, host):
+    _try(bus, parts, host)

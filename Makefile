@@ -1,0 +1,61 @@
+# Every verb sets up what it needs; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+PY := .venv/bin/python
+
+.PHONY: help venv demo run test lint fmt docs docs-watch agent lock clean
+
+help: ## list the verbs
+	@echo "restic-manager: make VERB"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv:
+	@scripts/system-packages python
+	@scripts/make-venv dev
+
+demo: venv dist/rm-agent ## the product at work on this machine; ARGS=--auto runs it unattended and checks it
+	@scripts/system-packages restic
+	@$(PY) -m demo $(ARGS)
+
+run: venv dist/rm-agent ## the server alone on http://127.0.0.1:8080, data in ./data; prints the setup link
+	@.venv/bin/gunicorn -c gunicorn.conf.py app:app
+
+test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
+	@scripts/system-packages --optional restic
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+lint: venv ## ruff, import-linter, mypy, djlint, shellcheck where it is installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo --cache-dir .import_linter_cache
+	$(PY) -m mypy
+	$(PY) -m djlint templates --lint --quiet
+	@scripts/check-shell
+
+fmt: venv ## put the Python code in order
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+docs: venv ## write the generated pages, then build the documentation into ./site
+	@$(PY) -m scripts.protocol_page
+	@$(PY) -m scripts.settings_page
+	@scripts/make-venv docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
+docs-watch: venv ## the documentation on http://127.0.0.1:8000, built anew at each change
+	@scripts/make-venv docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+agent: dist/rm-agent ## build the agent into dist/rm-agent
+
+dist/rm-agent: $(shell find agent rm/shared -name '*.py' 2>/dev/null) rm/__init__.py requirements/agent.txt | venv
+	@$(PY) -m agent.packaging.build --output $@
+
+lock: venv ## compile requirements/*.in into the lock files; ARGS=--upgrade takes new versions
+	@scripts/lock $(ARGS)
+
+clean: ## remove what the other verbs can make again (never ./data)
+	@rm -rf .venv .venv-docs dist build site test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
