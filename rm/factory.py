@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import tomllib
 from flask import Flask, Response
 
 from rm import api, web
@@ -31,6 +32,7 @@ def create_app(settings: Settings) -> Flask:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     bus = EventBus()
     app = Flask("rm", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.config["PRODUCT_VERSION"] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_REQUEST_BYTES
     registry = AgentRegistry(max_agents=MAX_AGENTS[settings.worker_class])

@@ -242,9 +242,12 @@ def _running_jobs(ids: Iterable[str]) -> dict[str, Job]:
 def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
     days = [(now - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(health.DAYS_SHOWN - 1, -1, -1)]
     found: dict[str, dict[str, str]] = {host_id: {} for host_id in ids}
-    for day in BackupDay.select().where(BackupDay.host.in_(ids), BackupDay.day >= days[0]):
-        code = "f" if day.failed and not (day.succeeded or day.warnings) else "w" if day.warnings or day.failed else "o"
-        found[day.host_id][day.day] = code
+    query = BackupDay.select(
+        BackupDay.host, BackupDay.day, BackupDay.succeeded, BackupDay.warnings, BackupDay.failed
+    ).where(BackupDay.host.in_(ids), BackupDay.day >= days[0])
+    # tuples: thirty model objects a host took almost half of the page's time
+    for host_id, day, succeeded, warnings, failed in query.tuples():
+        found[host_id][day] = "f" if failed and not (succeeded or warnings) else "w" if warnings or failed else "o"
     return {host_id: [found[host_id].get(day, "n") for day in days] for host_id in ids}
 
 

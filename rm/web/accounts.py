@@ -39,9 +39,9 @@ def log_in() -> AnyResponse:
     except Unauthorised as error:
         return _form(username, target, error.message, status=401)
     except TooMany as error:
-        response = _form(username, target, error.message, status=429)
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-        return response
+        refusal = _form(username, target, error.message, status=429)
+        refusal.headers["Retry-After"] = str(error.retry_after_seconds)
+        return refusal
     response = security.redirect_to(target)
     _keep_session(response, token)
     return response

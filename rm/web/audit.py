@@ -20,7 +20,7 @@ WORDS = {
     "user.login_failed": "was refused: wrong name or password",
     "enrolment_token.minted": "made an enrolment token",
     "enrolment_token.revoked": "revoked an enrolment token",
-    "host.enrolled": "enrolled as",
+    "host.enrolled": "enrolled",
     "host.connected_first": "connected for the first time:",
     "host.config_refused": "could not take its settings:",
     "host.renamed": "renamed a host to",

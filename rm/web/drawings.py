@@ -1,7 +1,8 @@
 """Small drawings: paths of sparklines and words of the 30-day strip."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 STRIP_CLASS = {"o": "ok", "w": "warning", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
@@ -38,16 +39,22 @@ def rates(samples: Sequence[tuple[int, int]]) -> list[float]:
     return [max(0, later[1] - earlier[1]) / max(1, later[0] - earlier[0]) for earlier, later in pairwise(samples)]
 
 
-def strip_days(codes: Sequence[str], now: datetime) -> list[dict[str, str]]:
+def strip_days(codes: Sequence[str], now: datetime) -> tuple[dict[str, str], ...]:
     """One entry per day of a strip, oldest first: its class, and what to say about it."""
-    first = now - timedelta(days=len(codes) - 1)
-    return [
+    return _strip_days("".join(codes), now.date())
+
+
+@lru_cache(maxsize=2048)
+def _strip_days(codes: str, today: date) -> tuple[dict[str, str], ...]:
+    # Most hosts of a fleet have one of a few strips.
+    first = today - timedelta(days=len(codes) - 1)
+    return tuple(
         {
             "kind": STRIP_CLASS[code],
             "title": f"{(first + timedelta(days=index)).strftime('%-d %b')}: {STRIP_WORDS[code]}",
         }
         for index, code in enumerate(codes)
-    ]
+    )
 
 
 def strip_summary(codes: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """How values read: sizes, durations, instants, counts, and texts that came from elsewhere."""
 
 import re
+import zlib
 from datetime import datetime, timedelta, timezone
 
 from flask import Flask
@@ -23,6 +24,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(clean, "clean")
     app.add_template_filter(clean_lines, "clean_lines")
     app.add_template_filter(count, "count_of")
+    app.add_template_filter(mark, "mark")
 
 
 def size(count_of_bytes: object) -> str:
@@ -45,7 +47,7 @@ def duration(span: float | timedelta | None) -> str:
     if 0 < seconds < 10:
         return f"{seconds:.1f} s".replace(".0 s", " s")
     whole_seconds = max(0, round(seconds))
-    parts = []
+    parts: list[str] = []
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
         amount, whole_seconds = divmod(whole_seconds, length)
         if amount or (unit == "s" and not parts):
@@ -95,6 +97,11 @@ def clean(text: object) -> str:
 def clean_lines(text: str) -> str:
     """The same for a text that has lines: a command that is copied must stay what it is."""
     return "\n".join(clean(line) for line in text.split("\n"))
+
+
+def mark(text: str) -> str:
+    """Eight characters that stand for a text in a DOM id."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _picture(control: str) -> str:

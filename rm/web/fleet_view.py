@@ -149,7 +149,7 @@ class SharedParts:
                     found.append(kept[1])
                 else:
                     missing.append((host_id, stamp))
-        present = [host for host in (hosts.find(host_id) for host_id, _ in missing) if host is not None]
+        present = hosts.list_by_ids(host_id for host_id, _ in missing) if missing else []
         fresh = {row.host.id: row for row in hosts.rows(present, now=now)} if present else {}
         for host_id, stamp in missing:
             if host_id in fresh:
@@ -226,4 +226,7 @@ class FleetView:
         self._ids = ids
         table = fragments.render(self._app, "hosts/_table.html", {"rows": rows, "now": now}, target="#hosts")
         foot = fragments.render(self._app, "shared/_pager.html", {"pager": pager(self._query, total)}, target="#pager")
-        return [table, foot]
+        if not total:
+            return [table, foot]
+        arrived = fragments.render(self._app, "hosts/_first_arrived.html", {}, target="#first-host")
+        return [table, foot, arrived]

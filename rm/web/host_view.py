@@ -233,11 +233,13 @@ class HostView:
         self._host_id = host_id
         self._tab = tab
         self._role = role
+        self._repository_id: str | None = None
         self.is_behind = False
 
     def everything(self, now: datetime) -> list[Fragment]:
         """The whole tab as it is now; raises NotFound once the host is removed."""
         found = values(self._host_id, tab=self._tab, role=self._role, now=now)
+        self._repository_id = found["row"].host.repository_id
         parts = [
             fragments.render(self._app, template, found, target=target)
             for template, target in self._PARTS.get(self._tab, self._LITTLE)
@@ -259,7 +261,9 @@ class HostView:
     def _is_mine(self, event: Event) -> bool:
         if isinstance(event, JobLogGrew):
             return False
-        if isinstance(event, (ListenerFellBehind, RepositoryChanged, SnapshotsChanged)):
+        if isinstance(event, (RepositoryChanged, SnapshotsChanged)):
+            return event.repository_id == self._repository_id
+        if isinstance(event, ListenerFellBehind):
             return True
         return getattr(event, "host_id", None) == self._host_id
 

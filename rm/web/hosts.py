@@ -41,7 +41,7 @@ def index() -> Response:
     """The fleet: its verdict, what needs somebody, and the hosts."""
     query = asked_for(request.args)
     values = fleet_view.values(query, context.now())
-    return page("hosts/list.html", section="fleet", live_url=query.url("/live/fleet"), **values)
+    return page("hosts/list.html", section="fleet", live_url=query.url("/live/fleet"), is_live_inside=True, **values)
 
 
 @blueprint.get("/hosts/<host_id>")

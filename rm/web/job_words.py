@@ -21,7 +21,7 @@ ADVICE = {
     "restic_garbled": "restic wrote what the agent cannot read; the log shows it. A newer restic or agent may help.",
     "restic_failed": "The last lines of the log say what restic did not like.",
     "source_missing": "A path of the source group is not on the host. Correct the group or bring the path back.",
-    "some_files_unreadable": "The snapshot was saved without the files that could not be read; the log names them.",
+    "some_files_unreadable": "The log names the files. Everything else is in the snapshot.",
     "interrupted": "The host or its agent was restarted meanwhile. Run it again; what was uploaded is reused.",
     "disk_full": "A disk on the host is full. Free space there, then run it again.",
     "not_configured": "The host did not have this repository's settings yet. Run it again once it is connected.",

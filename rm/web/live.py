@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from flask import Blueprint, Flask, Response, current_app, request
@@ -124,7 +125,7 @@ class Stream:
                         checked_at = time.monotonic()
                         text = self._message(self._view.everything)
                     elif events or self._view.is_behind:
-                        text = self._message(lambda now, news=events: self._view.changed(news, now))
+                        text = self._message(partial(self._view.changed, events))
                     else:
                         text = ""
                     if text:

@@ -54,7 +54,7 @@
   // ---- the live connection
   const STALE_MS = 45000; // the server gives a sign of life every 15 s
   let lastSign = Date.now(), isLost = false, retry = null;
-  const live = () => document.getElementById('live');
+  const live = () => document.querySelector('[data-live]');
   const setLost = (lost) => {
     isLost = lost;
     const notice = document.getElementById('connection');

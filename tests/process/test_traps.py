@@ -93,7 +93,7 @@ def test_a_reader_that_stops_is_cut_and_disturbs_nobody(serve, tmp_path, worker_
 
     slowest = 0.0
     pause = threading.Event()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 45
     while "stopped reading" not in server.log and time.monotonic() < deadline:
         started = time.monotonic()
         beat = new_ulid()
@@ -104,7 +104,8 @@ def test_a_reader_that_stops_is_cut_and_disturbs_nobody(serve, tmp_path, worker_
         pause.wait(0.2)
 
     assert "stopped reading" in server.log
-    assert slowest < 5
+    # a server that waits for the stuck peer would answer nobody for at least the ten seconds it is given
+    assert slowest < 9
 
 
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
