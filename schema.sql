@@ -45,7 +45,8 @@ CREATE TABLE repositories (
   test_reason TEXT NOT NULL DEFAULT '',
   test_message TEXT NOT NULL DEFAULT '',
   created_at TEXT NOT NULL,
-  changed_at TEXT NOT NULL
+  changed_at TEXT NOT NULL,
+  is_append_only INTEGER NOT NULL DEFAULT 0    -- the everyday credential cannot delete
 ) STRICT;
 
 CREATE TABLE repository_credentials (          -- what the backend asks for; several slots leave room for maintenance
@@ -118,7 +119,8 @@ CREATE TABLE enrolment_tokens (
   created_by TEXT NOT NULL,
   created_at TEXT NOT NULL,
   expires_at TEXT NOT NULL,
-  revoked_at TEXT
+  revoked_at TEXT,
+  host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE  -- set: re-enrols this host and keeps its history
 ) STRICT;
 
 CREATE TABLE enrolments (                      -- one row per host that a token let in
@@ -166,6 +168,7 @@ CREATE TABLE jobs (
   command TEXT NOT NULL DEFAULT '',            -- the restic command, without secrets
   progress TEXT NOT NULL DEFAULT '{}',
   summary TEXT NOT NULL DEFAULT '{}',
+  waits_for TEXT NOT NULL DEFAULT '',              -- why a queued job has not been sent yet, in words
   CHECK ((state = 'finished') = (outcome IS NOT NULL)),
   CHECK ((state = 'finished') = (finished_at IS NOT NULL))
 ) STRICT;
@@ -222,6 +225,49 @@ CREATE TABLE snapshot_listings (
   total INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE pending_hosts (                   -- hosts that announced themselves and wait for a person
+  id TEXT NOT NULL PRIMARY KEY,
+  hostname TEXT NOT NULL,
+  os TEXT NOT NULL,
+  arch TEXT NOT NULL,
+  agent_version TEXT NOT NULL,
+  agent_seq INTEGER NOT NULL,
+  machine_id TEXT NOT NULL,
+  public_key TEXT NOT NULL,                    -- base64, 32 bytes of Ed25519
+  fingerprint TEXT NOT NULL,
+  nonce TEXT NOT NULL,
+  address TEXT NOT NULL,
+  state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'approved', 'rejected')),
+  announced_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  decided_at TEXT,
+  decided_by TEXT NOT NULL DEFAULT '',
+  host_id TEXT REFERENCES hosts (id) ON DELETE SET NULL
+) STRICT;
+CREATE INDEX pending_hosts_state ON pending_hosts (state, expires_at);
+
+CREATE TABLE alerts (                          -- what a person must know; one open row per condition
+  id TEXT NOT NULL PRIMARY KEY,
+  kind TEXT NOT NULL,
+  severity TEXT NOT NULL CHECK (severity IN ('warning', 'critical')),
+  state TEXT NOT NULL DEFAULT 'raised' CHECK (state IN ('raised', 'acknowledged', 'resolved')),
+  condition TEXT NOT NULL,                     -- what it is about, for example host:ID; at most one open row each
+  host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE,
+  repository_id TEXT REFERENCES repositories (id) ON DELETE CASCADE,
+  message TEXT NOT NULL,
+  first_seen_at TEXT NOT NULL,
+  last_seen_at TEXT NOT NULL,
+  count INTEGER NOT NULL DEFAULT 1,
+  acknowledged_at TEXT,
+  acknowledged_by TEXT NOT NULL DEFAULT '',
+  resolved_at TEXT,
+  resolved_by TEXT NOT NULL DEFAULT '',
+  note TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'resolved';
+CREATE INDEX alerts_state ON alerts (state, last_seen_at);
+CREATE INDEX alerts_host ON alerts (host_id);
+
 CREATE TABLE audit_entries (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   at TEXT NOT NULL,
@@ -241,4 +287,4 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

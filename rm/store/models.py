@@ -108,6 +108,7 @@ class Repository(Row):
     test_message = TextField(default="")
     created_at = InstantField()
     changed_at = InstantField()
+    is_append_only = BooleanField(default=False)
 
     class Meta:
         table_name = "repositories"
@@ -192,6 +193,7 @@ class EnrolmentToken(Row):
     created_at = InstantField()
     expires_at = InstantField()
     revoked_at = InstantField(null=True)
+    host = ForeignKeyField(Host, null=True, on_delete="CASCADE")
 
     class Meta:
         table_name = "enrolment_tokens"
@@ -246,6 +248,7 @@ class Job(Row):
     command = TextField(default="")
     progress = JsonField(default=dict)
     summary = JsonField(default=dict)
+    waits_for = TextField(default="")
 
     class Meta:
         table_name = "jobs"
@@ -314,6 +317,51 @@ class SnapshotListing(Row):
         table_name = "snapshot_listings"
 
 
+class PendingHost(Row):
+    id = TextField(primary_key=True)
+    hostname = TextField()
+    os = TextField()
+    arch = TextField()
+    agent_version = TextField()
+    agent_seq = IntegerField()
+    machine_id = TextField()
+    public_key = TextField()
+    fingerprint = TextField()
+    nonce = TextField()
+    address = TextField()
+    state = TextField(default="waiting")
+    announced_at = InstantField()
+    expires_at = InstantField()
+    decided_at = InstantField(null=True)
+    decided_by = TextField(default="")
+    host = ForeignKeyField(Host, null=True, on_delete="SET NULL")
+
+    class Meta:
+        table_name = "pending_hosts"
+
+
+class Alert(Row):
+    id = TextField(primary_key=True)
+    kind = TextField()
+    severity = TextField()
+    state = TextField(default="raised")
+    condition = TextField()
+    host = ForeignKeyField(Host, null=True, on_delete="CASCADE")
+    repository = ForeignKeyField(Repository, null=True, on_delete="CASCADE")
+    message = TextField()
+    first_seen_at = InstantField()
+    last_seen_at = InstantField()
+    count = IntegerField(default=1)
+    acknowledged_at = InstantField(null=True)
+    acknowledged_by = TextField(default="")
+    resolved_at = InstantField(null=True)
+    resolved_by = TextField(default="")
+    note = TextField(default="")
+
+    class Meta:
+        table_name = "alerts"
+
+
 class AuditEntry(Row):
     id = AutoField()
     at = InstantField()
@@ -350,5 +398,7 @@ MODELS: tuple[type[Row], ...] = (
     JobSample,
     Snapshot,
     SnapshotListing,
+    PendingHost,
+    Alert,
     AuditEntry,
 )

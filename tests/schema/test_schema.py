@@ -161,3 +161,14 @@ def old_database(tmp_path: Path, migration: str) -> tuple[Path, Path]:
     steps.mkdir()
     (steps / "0002_add_size.sql").write_text(migration.replace("; ", ";\n"))
     return file, steps
+
+
+def test_a_database_of_the_first_version_becomes_the_present_one(tmp_path, database_file):
+    old = tmp_path / "v1.db"
+    first = sqlite3.connect(old)
+    first.executescript((Path(__file__).parent / "schema_0001.sql").read_text())
+    first.close()
+
+    migrate(old, now=NOW)
+
+    assert shape(old) == shape(database_file)

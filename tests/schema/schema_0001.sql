@@ -1,0 +1,244 @@
+-- The whole schema of a new database. The source of truth: models and migrations must agree with it (a test checks).
+-- Instants are ISO 8601 in UTC, 27 characters, ending in Z; sizes are bytes; ids of things are ULIDs.
+
+CREATE TABLE settings (                        -- what an operator changes at run time, and the server's own marks
+  name TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+  id TEXT NOT NULL PRIMARY KEY,
+  username TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+  password_hash TEXT NOT NULL,                 -- argon2id
+  is_enabled INTEGER NOT NULL DEFAULT 1,
+  created_at TEXT NOT NULL,
+  last_login_at TEXT
+) STRICT;
+
+CREATE TABLE sessions (
+  token_hash TEXT NOT NULL PRIMARY KEY,        -- sha256 of the cookie; the cookie itself is not stored
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  address TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX sessions_user ON sessions (user_id);
+
+CREATE TABLE setup_links (                     -- the first run's link; one row at most
+  token_hash TEXT NOT NULL PRIMARY KEY,
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE repositories (
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  location TEXT NOT NULL,                      -- as restic takes it, without user and password
+  password_sealed BLOB NOT NULL,               -- AEAD, bound to this row and column
+  restic_repository_id TEXT,                   -- the id in restic's own config, once seen
+  total_bytes INTEGER,
+  snapshot_count INTEGER,
+  stats_at TEXT,
+  tested_at TEXT,
+  test_ok INTEGER,
+  test_reason TEXT NOT NULL DEFAULT '',
+  test_message TEXT NOT NULL DEFAULT '',
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE repository_credentials (          -- what the backend asks for; several slots leave room for maintenance
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  slot TEXT NOT NULL CHECK (slot IN ('everyday', 'maintenance')),
+  username TEXT NOT NULL,
+  secret_sealed BLOB NOT NULL,
+  changed_at TEXT NOT NULL,
+  PRIMARY KEY (repository_id, slot)
+) STRICT;
+
+CREATE TABLE hosts (
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL,                          -- as the host calls itself; a person may rename it
+  hostname TEXT NOT NULL,
+  os TEXT NOT NULL,
+  os_name TEXT NOT NULL DEFAULT '',
+  arch TEXT NOT NULL,
+  init TEXT NOT NULL DEFAULT '',
+  timezone TEXT NOT NULL DEFAULT '',
+  machine_id TEXT NOT NULL DEFAULT '',         -- HMAC; shown as "looks like", never an identity
+  mode TEXT NOT NULL DEFAULT 'always_on' CHECK (mode IN ('always_on', 'intermittent')),
+  agent_version TEXT NOT NULL DEFAULT '',
+  agent_seq INTEGER NOT NULL DEFAULT 0,
+  running_sha256 TEXT,
+  guard_version TEXT,
+  restic_version TEXT,                         -- null: no restic was found
+  restic_features TEXT NOT NULL DEFAULT '[]',
+  boot_id TEXT NOT NULL DEFAULT '',
+  is_pinned INTEGER NOT NULL DEFAULT 0,
+  problems TEXT NOT NULL DEFAULT '[]',         -- what the agent knows to be wrong with itself
+  repository_id TEXT REFERENCES repositories (id) ON DELETE SET NULL,
+  config_version INTEGER NOT NULL DEFAULT 1,   -- wanted
+  config_applied INTEGER NOT NULL DEFAULT 0,   -- acknowledged by the agent
+  enrolled_at TEXT NOT NULL,
+  enrolled_by TEXT NOT NULL DEFAULT '',
+  first_hello_at TEXT,
+  connected_at TEXT,                           -- null: no socket
+  last_seen_at TEXT,
+  last_address TEXT NOT NULL DEFAULT '',
+  last_good_at TEXT,                           -- end of the last backup that succeeded, warnings included
+  last_backup_id TEXT,                         -- the backup job that ended last
+  revoked_at TEXT
+) STRICT;
+CREATE INDEX hosts_name ON hosts (name);
+CREATE INDEX hosts_repository ON hosts (repository_id);
+
+CREATE TABLE host_tags (
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  tag TEXT NOT NULL,
+  PRIMARY KEY (host_id, tag)
+) STRICT;
+CREATE INDEX host_tags_tag ON host_tags (tag);
+
+CREATE TABLE host_credentials (
+  credential_hash TEXT NOT NULL PRIMARY KEY,   -- sha256; the credential itself is not stored
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  created_at TEXT NOT NULL,
+  first_used_at TEXT,                          -- null: no hello yet; the same enrolment may still be repeated
+  revoked_at TEXT
+) STRICT;
+CREATE INDEX host_credentials_host ON host_credentials (host_id);
+
+CREATE TABLE enrolment_tokens (
+  id TEXT NOT NULL PRIMARY KEY,
+  token_hash TEXT NOT NULL UNIQUE,
+  max_uses INTEGER NOT NULL DEFAULT 1 CHECK (max_uses >= 1),
+  uses INTEGER NOT NULL DEFAULT 0,
+  tags TEXT NOT NULL DEFAULT '[]',
+  created_by TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  revoked_at TEXT
+) STRICT;
+
+CREATE TABLE enrolments (                      -- one row per host that a token let in
+  token_id TEXT NOT NULL REFERENCES enrolment_tokens (id) ON DELETE CASCADE,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  machine_id TEXT NOT NULL,
+  address TEXT NOT NULL,
+  enrolled_at TEXT NOT NULL,
+  PRIMARY KEY (token_id, host_id)
+) STRICT;
+CREATE INDEX enrolments_host ON enrolments (host_id);
+
+CREATE TABLE source_groups (                   -- what to back up; the name is the restic tag
+  id TEXT NOT NULL PRIMARY KEY,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  includes TEXT NOT NULL DEFAULT '[]',
+  excludes TEXT NOT NULL DEFAULT '[]',
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL,
+  UNIQUE (host_id, name)
+) STRICT;
+
+CREATE TABLE jobs (
+  id TEXT NOT NULL PRIMARY KEY,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  kind TEXT NOT NULL,                          -- no CHECK: kinds grow, and SQLite cannot widen one
+  state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'finished')),
+  outcome TEXT CHECK (outcome IN ('succeeded', 'warnings', 'failed', 'cancelled', 'lost')),
+  reason TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '',
+  exit_code INTEGER,
+  repository_id TEXT REFERENCES repositories (id) ON DELETE SET NULL,
+  source_group TEXT NOT NULL DEFAULT '',       -- its name when the job was made
+  parameters TEXT NOT NULL DEFAULT '{}',       -- what the order carries; holds no secret
+  requested_by TEXT NOT NULL DEFAULT '',
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,                    -- a job still queued then is given up
+  dispatched_at TEXT,
+  started_at TEXT,
+  finished_at TEXT,
+  cancel_requested_at TEXT,
+  cancel_requested_by TEXT NOT NULL DEFAULT '',
+  last_sign_at TEXT,
+  command TEXT NOT NULL DEFAULT '',            -- the restic command, without secrets
+  progress TEXT NOT NULL DEFAULT '{}',
+  summary TEXT NOT NULL DEFAULT '{}',
+  CHECK ((state = 'finished') = (outcome IS NOT NULL)),
+  CHECK ((state = 'finished') = (finished_at IS NOT NULL))
+) STRICT;
+CREATE INDEX jobs_host ON jobs (host_id, id DESC);
+CREATE INDEX jobs_open ON jobs (host_id, id) WHERE state <> 'finished';
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE state = 'finished';
+
+CREATE TABLE backup_days (                     -- roll-up for the 30-day strip; days are UTC, as 2026-11-23
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  day TEXT NOT NULL,
+  succeeded INTEGER NOT NULL DEFAULT 0,
+  warnings INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (host_id, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_log_lines (
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  n INTEGER NOT NULL,
+  at TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  text TEXT NOT NULL,
+  PRIMARY KEY (job_id, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_samples (                     -- throughput over time; thinner the longer a job runs
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  elapsed_seconds INTEGER NOT NULL,
+  bytes_done INTEGER NOT NULL,
+  PRIMARY KEY (job_id, elapsed_seconds)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshots (
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  time TEXT NOT NULL,
+  hostname TEXT NOT NULL,
+  username TEXT NOT NULL DEFAULT '',
+  paths TEXT NOT NULL DEFAULT '[]',
+  tags TEXT NOT NULL DEFAULT '[]',
+  total_bytes INTEGER,
+  total_files INTEGER,
+  data_added INTEGER,
+  listing_id TEXT NOT NULL,                    -- the report that listed it last
+  PRIMARY KEY (repository_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX snapshots_time ON snapshots (repository_id, time DESC);
+
+CREATE TABLE snapshot_listings (
+  repository_id TEXT NOT NULL PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
+  listing_id TEXT NOT NULL,
+  taken_at TEXT NOT NULL,
+  host_id TEXT NOT NULL,
+  total INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit_entries (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  at TEXT NOT NULL,
+  actor_kind TEXT NOT NULL CHECK (actor_kind IN ('user', 'host', 'server', 'token')),
+  actor_id TEXT NOT NULL DEFAULT '',
+  actor_name TEXT NOT NULL,
+  address TEXT NOT NULL DEFAULT '',
+  action TEXT NOT NULL,
+  target_kind TEXT NOT NULL DEFAULT '',
+  target_id TEXT NOT NULL DEFAULT '',
+  target_name TEXT NOT NULL DEFAULT '',
+  payload TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX audit_entries_at ON audit_entries (at);
+CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries
+BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
+CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
+BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
+
+PRAGMA user_version = 1;
