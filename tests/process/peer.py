@@ -5,9 +5,12 @@ import sqlite3
 
 import websocket
 
-from rm.shared import protocol
+from rm.shared import instants, protocol
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import Hello
+from tests.cast import NOW
+
+AT = instants.to_text(NOW)
 
 
 def enrol(server, data_dir):
@@ -60,3 +63,23 @@ def close_code(ws):
         opcode, data = ws.recv_data()
         if opcode == websocket.ABNF.OPCODE_CLOSE:
             return int.from_bytes(data[:2], "big")
+
+
+def add_hosts(data_dir, count):
+    """Hosts written into the database by hand; returns their credentials."""
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    credentials = []
+    for number in range(count):
+        host_id, credential = new_ulid(), f"rmh_test_{number}"
+        database.execute(
+            "INSERT INTO hosts (id, name, hostname, os, arch, enrolled_at) VALUES (?, ?, ?, 'linux', 'amd64', ?)",
+            (host_id, f"h{number}", f"h{number}", AT),
+        )
+        database.execute(
+            "INSERT INTO host_credentials (credential_hash, host_id, created_at) VALUES (?, ?, ?)",
+            (hashlib.sha256(credential.encode()).hexdigest(), host_id, AT),
+        )
+        credentials.append(credential)
+    database.commit()
+    database.close()
+    return credentials

@@ -1,6 +1,5 @@
 """What is known to break such a server, each against the real gunicorn."""
 
-import hashlib
 import json
 import os
 import resource
@@ -20,7 +19,7 @@ from rm.shared import instants, protocol
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import Heartbeat
 from tests.cast import NOW
-from tests.process.peer import close_code, connect, enrol, is_acknowledged
+from tests.process.peer import add_hosts, close_code, connect, enrol, is_acknowledged
 
 ROOT = Path(__file__).parents[2]
 AT = instants.to_text(NOW)
@@ -118,26 +117,6 @@ def test_it_stops_within_three_seconds_with_200_sockets_open(serve, tmp_path, wo
 
     assert {close_code(ws) for ws in sockets} == {1012}
     assert seconds < 3, server.log
-
-
-def add_hosts(data_dir, count):
-    """Hosts written into the database by hand; returns their credentials."""
-    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
-    credentials = []
-    for number in range(count):
-        host_id, credential = new_ulid(), f"rmh_test_{number}"
-        database.execute(
-            "INSERT INTO hosts (id, name, hostname, os, arch, enrolled_at) VALUES (?, ?, ?, 'linux', 'amd64', ?)",
-            (host_id, f"h{number}", f"h{number}", AT),
-        )
-        database.execute(
-            "INSERT INTO host_credentials (credential_hash, host_id, created_at) VALUES (?, ?, ?)",
-            (hashlib.sha256(credential.encode()).hexdigest(), host_id, AT),
-        )
-        credentials.append(credential)
-    database.commit()
-    database.close()
-    return credentials
 
 
 def test_silent_peers_whose_connection_ends_do_not_hold_up_others(serve, tmp_path):
