@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help venv demo run test lint fmt docs docs-watch agent lock clean
+.PHONY: help venv demo run bench test lint fmt docs docs-watch agent lock clean
 
 help: ## list the verbs
 	@echo "restic-manager: make VERB"; echo
@@ -22,9 +22,15 @@ demo: venv dist/rm-agent ## the product at work on this machine; ARGS=--auto run
 run: venv dist/rm-agent ## the server alone on http://127.0.0.1:8080, data in ./data; prints the setup link
 	@.venv/bin/gunicorn -c gunicorn.conf.py app:app
 
+bench: venv dist/rm-agent ## measure it against named ceilings; ARGS=--quick is small, ARGS=idle (or another row) one row
+	@scripts/system-packages restic browser
+	@scripts/make-venv bench
+	@$(PY) -m bench $(ARGS)
+
 test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
 	@scripts/system-packages --optional restic
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@scripts/make-venv bench
+	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: venv ## ruff, import-linter, mypy, djlint, shellcheck where it is installed
 	$(PY) -m ruff check .
@@ -57,5 +63,5 @@ lock: venv ## compile requirements/*.in into the lock files; ARGS=--upgrade take
 	@scripts/lock $(ARGS)
 
 clean: ## remove what the other verbs can make again (never ./data)
-	@rm -rf .venv .venv-docs dist build site test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-docs .venv-bench dist build site test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

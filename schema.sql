@@ -46,7 +46,8 @@ CREATE TABLE repositories (
   test_message TEXT NOT NULL DEFAULT '',
   created_at TEXT NOT NULL,
   changed_at TEXT NOT NULL,
-  is_append_only INTEGER NOT NULL DEFAULT 0    -- the everyday credential cannot delete
+  is_append_only INTEGER NOT NULL DEFAULT 0,   -- the everyday credential cannot delete
+  restic_id_seen TEXT                          -- another id that was found there since; null: as known
 ) STRICT;
 
 CREATE TABLE repository_credentials (          -- what the backend asks for; several slots leave room for maintenance
@@ -55,6 +56,7 @@ CREATE TABLE repository_credentials (          -- what the backend asks for; sev
   username TEXT NOT NULL,
   secret_sealed BLOB NOT NULL,
   changed_at TEXT NOT NULL,
+  location TEXT NOT NULL DEFAULT '',           -- empty: the repository's own
   PRIMARY KEY (repository_id, slot)
 ) STRICT;
 
@@ -106,7 +108,8 @@ CREATE TABLE host_credentials (
   host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
   created_at TEXT NOT NULL,
   first_used_at TEXT,                          -- null: no hello yet; the same enrolment may still be repeated
-  revoked_at TEXT
+  revoked_at TEXT,
+  plain_sealed BLOB                            -- a renewal on its way to the host; AEAD, gone at its first hello
 ) STRICT;
 CREATE INDEX host_credentials_host ON host_credentials (host_id);
 
@@ -174,7 +177,7 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_host ON jobs (host_id, id DESC);
 CREATE INDEX jobs_open ON jobs (host_id, id) WHERE state <> 'finished';
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE state = 'finished';
+CREATE INDEX jobs_finished ON jobs (finished_at, outcome) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE backup_days (                     -- roll-up for the 30-day strip; days are UTC, as 2026-11-23
   host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
@@ -242,7 +245,8 @@ CREATE TABLE pending_hosts (                   -- hosts that announced themselve
   expires_at TEXT NOT NULL,
   decided_at TEXT,
   decided_by TEXT NOT NULL DEFAULT '',
-  host_id TEXT REFERENCES hosts (id) ON DELETE SET NULL
+  host_id TEXT REFERENCES hosts (id) ON DELETE SET NULL,
+  claimed_at TEXT                              -- when the host proved its key and became a host
 ) STRICT;
 CREATE INDEX pending_hosts_state ON pending_hosts (state, expires_at);
 

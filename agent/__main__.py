@@ -7,8 +7,8 @@ import os
 import sys
 from dataclasses import asdict
 
+from agent import announce, doctor, enrol, release_info, running, selftest, status, uninstall
 from agent import config as configuration
-from agent import doctor, enrol, release_info, running, selftest, status
 from agent.config import Paths
 from agent.errors import EXIT_FAILED, EXIT_OK, AgentError
 
@@ -34,13 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     verb = verbs.add_parser("enroll", help="enrol this host with a one-time token")
-    verb.add_argument("--server", required=True, metavar="URL", help="where the server's pages are")
     verb.add_argument("--token", help="for tests; otherwise the token is taken from RM_TOKEN")
-    verb.add_argument("--ca-file", metavar="FILE", help="certificate of the server's private CA")
-    verb.add_argument("--proxy", metavar="URL", help="HTTP proxy")
-    verb.add_argument("--no-proxy", metavar="HOSTS", help="hosts, domains and networks that need no proxy")
-    verb.add_argument("--force", action="store_true", help="replace an enrolment that exists")
+    _add_connection(verb)
     verb.set_defaults(action=_enroll)
+
+    verb = verbs.add_parser("announce", help="show this host's fingerprint and wait until an administrator approves it")
+    _add_connection(verb)
+    verb.set_defaults(action=_announce)
 
     for name, action, text in (
         ("run", _run, "connect to the server and work"),
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", _doctor, "check everything and say how to mend it"),
         ("selftest", _selftest, "can this agent run here? changes nothing"),
         ("version", _version, "which release this is"),
+        ("uninstall", _uninstall, "take the agent off this host; backups stay where they are"),
     ):
         verb = verbs.add_parser(name, help=text)
         if action in (_status, _selftest, _version):
@@ -56,7 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _enroll(options: argparse.Namespace) -> int:
+def _add_connection(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--server", required=True, metavar="URL", help="where the server's pages are")
+    verb.add_argument("--ca-file", metavar="FILE", help="certificate of the server's private CA")
+    verb.add_argument("--proxy", metavar="URL", help="HTTP proxy")
+    verb.add_argument("--no-proxy", metavar="HOSTS", help="hosts, domains and networks that need no proxy")
+    verb.add_argument("--force", action="store_true", help="replace an enrolment that exists")
+
+
+def _connection(options: argparse.Namespace) -> dict[str, str]:
     settings = {"server": configuration.check_server(options.server)}
     if options.ca_file is not None:
         settings["ca_file"] = os.path.abspath(options.ca_file)
@@ -64,9 +73,25 @@ def _enroll(options: argparse.Namespace) -> int:
         settings["proxy"] = configuration.check_proxy(options.proxy)
     if options.no_proxy is not None:
         settings["no_proxy"] = options.no_proxy
+    return settings
+
+
+def _enroll(options: argparse.Namespace) -> int:
+    settings = _connection(options)
     token = (options.token or os.environ.get("RM_TOKEN", "")).strip()
     found = enrol.enrol(Paths.of(options.root), settings=settings, token=token, force=options.force)
     _say(f"Enrolled at {found.server} as host {found.host_id}. Start the agent: rm-agent run")
+    return EXIT_OK
+
+
+def _announce(options: argparse.Namespace) -> int:
+    paths, settings = Paths.of(options.root), _connection(options)
+    try:
+        found = announce.announce(paths, settings=settings, force=options.force, say=_say)
+    except KeyboardInterrupt:
+        _say("\nEnded. The announcement stays; start the same command again to go on waiting.")
+        return EXIT_FAILED
+    _say(f"Approved: enrolled at {found.server} as host {found.host_id}. Start the agent: rm-agent run")
     return EXIT_OK
 
 
@@ -108,6 +133,12 @@ def _selftest(options: argparse.Namespace) -> int:
 def _version(options: argparse.Namespace) -> int:
     release = release_info.read()
     _say(json.dumps(asdict(release)) if options.json else f"rm-agent {release.version} ({release.seq})")
+    return EXIT_OK
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    for line in uninstall.uninstall(Paths.of(options.root), is_installed=options.root is None):
+        _say(line)
     return EXIT_OK
 
 

@@ -11,7 +11,7 @@ from agent.outbox import Outbox
 from agent.redact import of_secrets
 from agent.repository import NotUsable, Repositories
 from agent.secrets import SecretsFile
-from agent.session import Outgoing
+from agent.session import CredentialRenewed, Outgoing
 from rm.shared.protocol import (
     BrowseResult,
     CommandBrowse,
@@ -31,6 +31,11 @@ log = logging.getLogger("agent.commands")
 
 BROWSE_SECONDS = 17.0
 BROWSES_AT_ONCE = 4
+
+
+def _usable(credential: str) -> str:
+    """The credential if it can stand in an HTTP header, else nothing: the one that works is kept."""
+    return credential if credential.isascii() and credential.isprintable() and " " not in credential else ""
 
 
 class Commands:
@@ -68,12 +73,16 @@ class Commands:
 
     def _set_config(self, order: ConfigSet) -> None:
         try:
-            self._secrets.set_repositories(version=order.version, repositories=order.repositories)
+            is_renewed = self._secrets.set_config(
+                version=order.version, repositories=order.repositories, credential=_usable(order.credential)
+            )
         except (ConfigurationError, OSError) as error:
             log.error("The configuration %d was not stored: %s", order.version, error)
             self._outbox.add(ScheduleAck(config_version=self._stored_version(), problem=str(error)[:500]))
             return
         self._outbox.add(ScheduleAck(config_version=order.version))
+        if is_renewed:
+            raise CredentialRenewed("this host has a new credential and connects with it")
 
     def _stored_version(self) -> int:
         try:

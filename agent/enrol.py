@@ -26,13 +26,17 @@ def enrol(paths: Paths, *, settings: dict[str, str], token: str, force: bool) ->
         )
     paths.make()
     secrets_file = SecretsFile(paths)
-    _refuse_overwriting(secrets_file, force=force)
-    config = _wanted(paths, settings)
-    answer = _ask(config, token)
+    refuse_overwriting(secrets_file, force=force)
+    config = wanted(paths, settings)
+    return store(paths, config, settings, _ask(config, token))
+
+
+def store(paths: Paths, config: Config, settings: dict[str, str], answer: Answer) -> Secrets:
+    """Keep what the server gave to a host that it let in; raises EnrolError or ConfigurationError."""
     found = _secrets(config, answer)
     configuration.write_settings(paths, settings)
     try:
-        secrets_file.save(found)
+        SecretsFile(paths).save(found)
     except OSError as error:
         raise ConfigurationError(
             f"{paths.secrets_file} cannot be written: {error.strerror}. Enrol again after."
@@ -40,7 +44,8 @@ def enrol(paths: Paths, *, settings: dict[str, str], token: str, force: bool) ->
     return found
 
 
-def _refuse_overwriting(secrets_file: SecretsFile, *, force: bool) -> None:
+def refuse_overwriting(secrets_file: SecretsFile, *, force: bool) -> None:
+    """Raises ConfigurationError when the host is enrolled already, or its secrets cannot be understood."""
     try:
         found = secrets_file.load()
     except SecretsMissing:
@@ -51,7 +56,7 @@ def _refuse_overwriting(secrets_file: SecretsFile, *, force: bool) -> None:
         )
 
 
-def _wanted(paths: Paths, settings: dict[str, str]) -> Config:
+def wanted(paths: Paths, settings: dict[str, str]) -> Config:
     """The configuration as it would be with the new settings."""
     server = configuration.check_server(settings["server"])
     base = configuration.load(paths) if _has_server(paths) else Config(server=server)
@@ -80,10 +85,10 @@ def _has_server(paths: Paths) -> bool:
     return True
 
 
-def _ask(config: Config, token: str) -> Answer:
+def facts(config: Config) -> dict[str, Any]:
+    """What a host says of itself when it asks to be let in."""
     release = release_info.read()
-    body: dict[str, Any] = {
-        "token": token,
+    return {
         "hostname": config.hostname or linux.hostname(),
         "os": linux.OS,
         "arch": linux.arch(),
@@ -91,16 +96,20 @@ def _ask(config: Config, token: str) -> Answer:
         "agent_seq": release.seq,
         "machine_id": linux.machine_id(),
     }
+
+
+def _ask(config: Config, token: str) -> Answer:
     try:
-        answer = Transport(config).request("POST", "/agent/enroll", body=body)
+        answer = Transport(config).request("POST", "/agent/enroll", body={"token": token} | facts(config))
     except Unreachable as error:
         raise EnrolError(str(error)) from error
     if answer.status != 201:
-        raise EnrolError(_explain(config, answer))
+        raise EnrolError(explain(config, answer))
     return answer
 
 
-def _explain(config: Config, answer: Answer) -> str:
+def explain(config: Config, answer: Answer) -> str:
+    """Why the server did not let this host in, and what to do."""
     told = f" The server says: {answer.error_text}" if answer.error_text else ""
     if answer.error_code:
         if answer.status == 401:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent import clock, output, redact, restic, runner, snapshots
+from agent import clock, output, redact, restic, runner, snapshots, upkeep
 from agent.errors import ConfigurationError
 from agent.joblog import LogBook
 from agent.journal import DISK_FULL, Intent, JobDirectory
@@ -58,6 +58,8 @@ class Execution:
         self._command = ""
         self._missing: list[str] = []
         self._was_killed = False
+        self._identity: str | None = None
+        self._locks_before: list[upkeep.Lock] | None = None
 
     def wake(self) -> None:
         """Look at once: a cancel was asked, or the agent stops."""
@@ -77,7 +79,9 @@ class Execution:
             secrets = self._around.secrets.load()
             self._redactor = redact.of_secrets(secrets)
             self._book = LogBook(self._order.job_id, self._around.outbox, self._redactor)
-            self._repository = self._around.repositories.open(self._order.repository_id)
+            self._repository = self._around.repositories.open(
+                self._order.repository_id, for_maintenance=self._order.kind in upkeep.NEED_MAINTENANCE
+            )
         except SecretsCorrupt as error:
             trouble: tuple[str, str] | None = ("secrets_corrupt", str(error))
         except ConfigurationError as error:
@@ -106,12 +110,20 @@ class Execution:
     # ---- the ways in --------------------------------------------------------------------------------
 
     def _begin(self, repository: Repository) -> JobFinished:
-        step = restic.step(
-            self._order,
-            directory=str(self._directory.path),
-            version=repository.tool.version or (0,),
-            hostname=linux.hostname(),
-        )
+        try:
+            step = restic.step(
+                self._order,
+                directory=str(self._directory.path),
+                version=repository.tool.version or (0,),
+                hostname=linux.hostname(),
+            )
+        except ValueError as error:
+            return self._refuse("unsupported", f"The agent cannot carry this order out ({error}).")
+        other = self._other_repository(repository)
+        if other is not None:
+            return self._refuse("repository_changed", other)
+        if self._order.kind == "unlock":
+            self._locks_before = repository.locks()
         arguments = [*step.arguments, *repository.bandwidth]
         self._command = self._redactor.text("restic " + shlex.join(arguments))[:4000]
         self._started_at = clock.now()
@@ -147,6 +159,23 @@ class Execution:
         except OSError as error:
             return self._end("failed", "restic_failed", f"restic could not be started: {error}")
         return self._follow(running)
+
+    def _other_repository(self, repository: Repository) -> str | None:
+        """Why restic must not write here: another repository than the one that the server knows is at this place."""
+        known = str(self._order.parameters.get("restic_repository_id") or "")
+        if not known or self._order.kind not in upkeep.NEED_IDENTITY:
+            return None
+        # When it does not open, the job itself will tell why; that has words of its own.
+        self._identity, _ = repository.identity()
+        if self._identity is None or self._identity == known:
+            return None
+        self._around.outbox.add(
+            RepositoryStats(repository_id=self._order.repository_id, restic_repository_id=self._identity)
+        )
+        return (
+            f"Another repository is at this place: its id is {self._identity[:10]}, expected was {known[:10]}. Nothing"
+            " was written. If that is intended, accept it on the repository's page; if not, look at the location."
+        )
 
     def _take_up(self) -> JobFinished:
         intent = self._directory.intent()
@@ -214,6 +243,8 @@ class Execution:
             for raw in lines:
                 text = restic.readable(raw)
                 message = restic.parse_line(text)
+                if message is None and self._order.kind in upkeep.KINDS:
+                    message = upkeep.progress(text)
                 if message is None:
                     self._book.write(stream, text)
                 elif message["message_type"] == "status":
@@ -256,13 +287,15 @@ class Execution:
             return self._interrupted(summary)
         if code == DISK_FULL:
             return self._end("failed", "disk_full", restic.sentence("disk_full"))
-        meaning = restic.meaning(int(code), error_text=output.error_text(self._directory))
+        meaning = restic.meaning(int(code), error_text=output.error_text(self._directory), kind=self._order.kind)
         if self._order.kind == "init":
             return self._judge_init(meaning, int(code))
         if meaning.outcome == "failed":
             return self._end("failed", meaning.reason, meaning.message, code=code)
         if self._order.kind == "snapshots":
             return self._judge_listing(int(code))
+        if self._order.kind in upkeep.KINDS:
+            return self._judge_upkeep(int(code))
         return self._judge_backup(meaning, int(code), summary)
 
     def _judge_init(self, meaning: restic.Meaning, code: int) -> JobFinished:
@@ -295,6 +328,17 @@ class Execution:
         self._say(f"{len(found)} snapshots")
         return self._end("succeeded", "", f"{len(found)} snapshots listed.", code=code)
 
+    def _judge_upkeep(self, code: int) -> JobFinished:
+        summary: dict[str, Any] = {}
+        if self._order.kind == "unlock":
+            after = self._repository.locks() if self._repository else None
+            text, summary = upkeep.describe_unlock(self._locks_before, after)
+        elif self._order.kind == "prune":
+            text = upkeep.describe_prune(output.error_text(self._directory))
+        else:
+            text = upkeep.describe_check(self._order)
+        return self._end("succeeded", "", text, code=code, summary=summary)
+
     def _judge_backup(self, meaning: restic.Meaning, code: int, summary: dict[str, Any] | None) -> JobFinished:
         listed = self._repository.snapshots() if self._repository else None
         if summary is None:
@@ -311,12 +355,13 @@ class Execution:
         else:
             self._say("the snapshots could not be listed after the backup; the list will be updated by the next job")
         outcome, reason, message = meaning.outcome, meaning.reason, meaning.message
-        if outcome == "succeeded" and self._missing:
+        # A later restic ends with 3 for a missing path too, which 0.14 only mentions.
+        if self._missing and (outcome == "succeeded" or reason == "some_files_unreadable"):
             outcome, reason = "warnings", "source_missing"
             message = (
                 f"The snapshot was made, but {len(self._missing)} of {len(self._order.includes)} paths to back up do"
                 f" not exist on this host: {', '.join(map(output.printable, self._missing[:3]))}. Correct the includes."
-            )
+            ) + (" If other files could not be read, the log names them." if code == 3 else "")
         message = message or restic.describe_success(summary)
         return self._end(outcome, reason, message, code=code, summary=restic.clean_summary(summary))
 
@@ -330,7 +375,7 @@ class Execution:
         return mine[-1] if mine else None
 
     def _report_snapshots(self, found: list[Snapshot]) -> None:
-        identity = self._repository.identity()[0] if self._repository else None
+        identity = self._identity or (self._repository.identity()[0] if self._repository else None)
         self._around.outbox.add_all(
             [
                 *snapshots.reports(repository_id=self._order.repository_id, snapshots=found),

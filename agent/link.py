@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.http import Refused, Transport, Unreachable
-from agent.session import Session, SessionEnded
+from agent.session import CredentialRenewed, Session, SessionEnded
 from agent.wake import Bell
+from agent.watchdog import Watchdog
 
 log = logging.getLogger("agent.link")
 
@@ -18,6 +19,7 @@ LONGEST_SECONDS = 60.0
 STEADY_SECONDS = 30.0
 RESTART_SECONDS = (0.3, 3.0)
 BUSY_SECONDS = (5.0, 30.0)
+DIAL_SECONDS = 180.0
 REFUSED_SECONDS = (60.0, 300.0)
 
 
@@ -54,6 +56,8 @@ class Backoff:
 
 def judge_close(ended: SessionEnded) -> Ending:
     """What a session's end means."""
+    if isinstance(ended, CredentialRenewed):
+        return Ending("restart", f"Connecting anew: {ended}.")
     kinds = {1012: "restart", 1013: "busy", 4403: "refused", 4409: "replaced", 4426: "too_old", 4400: "too_old"}
     kind = kinds.get(ended.code, "too_old" if ended.error_code else "lost")
     advice = {
@@ -90,8 +94,11 @@ class Link:
         is_stopping: Callable[[], bool],
         told: Callable[[str | None, float], None],
         idle: Callable[[], None],
+        refused: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
+        self._watchdog = watchdog or Watchdog({})
         self._transport = transport
         self._credential = credential
         self._make_session = make_session
@@ -99,6 +106,7 @@ class Link:
         self._is_stopping = is_stopping
         self._told = told
         self._idle = idle
+        self._refused = refused
         self._backoff = backoff or Backoff()
 
     def run(self) -> None:
@@ -107,6 +115,8 @@ class Link:
             ending = self._connect_once()
             if ending is None:
                 return
+            if ending.kind == "refused":
+                self._refused()
             seconds = self._backoff.seconds(ending.kind)
             level = logging.ERROR if ending.kind in ("refused", "replaced", "too_old") else logging.WARNING
             log.log(level, "%s Next attempt in %.0f s.", ending.text, seconds)
@@ -114,6 +124,8 @@ class Link:
             self._wait(seconds)
 
     def _connect_once(self) -> Ending | None:
+        # Name servers that do not answer hold the resolver for longer than the watchdog waits.
+        self._watchdog.allow(DIAL_SECONDS)
         try:
             socket = self._transport.open_websocket("/ws/agent", token=self._credential())
         except Refused as refused:
@@ -134,6 +146,7 @@ class Link:
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._is_stopping():
+            self._watchdog.ping()
             self._idle()
             left = until - time.monotonic()
             if left <= 0:
@@ -141,4 +154,4 @@ class Link:
             self._bell.clear()
             if self._is_stopping():
                 return
-            select.select([self._bell], [], [], min(left, 30.0))
+            select.select([self._bell], [], [], min(left, self._watchdog.look_seconds))

@@ -37,8 +37,8 @@ def of_secrets(secrets: Secrets) -> Redactor:
     """A redactor for everything that this host keeps secret."""
     found = [secrets.credential]
     for repository in secrets.repositories.values():
-        found += [repository.password, repository.secret]
-        found += location_secrets(repository.location)
+        found += [repository.password, repository.secret, repository.maintenance_secret]
+        found += location_secrets(repository.location) + location_secrets(repository.maintenance_location)
     return Redactor(found)
 
 

@@ -1,9 +1,10 @@
 """Opens a configured repository: its environment, and short questions to it."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
-from agent import restic, runner
+from agent import restic, runner, upkeep
 from agent.config import Config, Paths
 from agent.http import proxy_variables
 from agent.platform import linux
@@ -57,8 +58,33 @@ class Repository:
         """Remove the locks whose owners are gone; whether that worked."""
         return self._ask(["unlock"], ASK_SECONDS).code == 0
 
+    def locks(self) -> list[upkeep.Lock] | None:
+        """The locks in the repository, the first few with their owners; None when they cannot be listed."""
+        answer = self._ask(["list", "locks", "--no-lock"], ASK_SECONDS)
+        if answer.code != 0:
+            return None
+        ids = [word for word in restic.readable(answer.out).split() if len(word) == 64]
+        told = [self._lock(one) for one in ids[: upkeep.LOCKS_TOLD]]
+        return told + [upkeep.Lock(one) for one in ids[upkeep.LOCKS_TOLD :]]
+
+    def _lock(self, lock_id: str) -> upkeep.Lock:
+        answer = self._ask(["cat", "lock", lock_id, "--no-lock"], ASK_SECONDS)
+        return upkeep.parse_lock(lock_id, restic.readable(answer.out))
+
     def _ask(self, arguments: list[str], timeout_seconds: float) -> runner.Answer:
         return runner.ask(self.program, arguments, environment=self.environment, timeout_seconds=timeout_seconds)
+
+
+def maintenance(config: RepositoryConfig) -> RepositoryConfig:
+    """The repository as it is opened for deleting; as ever, where no credential is set for that."""
+    if not (config.maintenance_username or config.maintenance_secret or config.maintenance_location):
+        return config
+    return dataclasses.replace(
+        config,
+        location=config.maintenance_location or config.location,
+        username=config.maintenance_username or config.username,
+        secret=config.maintenance_secret or config.secret,
+    )
 
 
 class Repositories:
@@ -70,14 +96,19 @@ class Repositories:
         self._secrets = secrets
         self._tools = tools
 
-    def open(self, repository_id: str) -> Repository:
-        """The repository and restic, ready to be run; raises NotUsable or SecretsCorrupt."""
+    def open(self, repository_id: str, *, for_maintenance: bool = False) -> Repository:
+        """The repository and restic, ready to be run; raises NotUsable or SecretsCorrupt.
+
+        `for_maintenance` opens it with the credential that may delete, where there is one.
+        """
         found = self._secrets.load().repositories.get(repository_id)
         if found is None:
             raise NotUsable(
                 "not_configured",
                 "This host has not been given this repository. Assign one on the host's page and run the job again.",
             )
+        if for_maintenance:
+            found = maintenance(found)
         tool = self._tools.find()
         if tool.path is None:
             raise NotUsable("restic_missing", f"{tool.problem[:1].upper()}{tool.problem[1:]}.")

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from agent import upkeep
 from rm.shared import instants
 from rm.shared.protocol import CommandRun, RepositoryConfig, Snapshot
 
 OLDEST = (0, 14)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KINDS = ("init", "backup", "snapshots")
+KINDS = ("init", "backup", "snapshots", *upkeep.KINDS)
 
 # Restic 0.14 leaves its lock behind on SIGTERM and removes it on SIGINT; later versions remove it on both.
 CANCEL_SIGNAL = signal.SIGINT
@@ -32,6 +33,8 @@ def step(order: CommandRun, *, directory: str, version: tuple[int, ...], hostnam
         return Step(["init"])
     if order.kind == "snapshots":
         return Step(["snapshots", "--json", "--no-lock"])
+    if order.kind in upkeep.KINDS:
+        return Step(upkeep.arguments(order))
     arguments = ["backup", "--json"]
     if order.source_group:
         arguments += ["--tag", order.source_group.replace(",", "_")]
@@ -184,16 +187,20 @@ def reason_of_text(text: str) -> str | None:
     return next((reason for reason, marks in _TEXTS if any(mark in lowered for mark in marks)), None)
 
 
-def meaning(code: int, *, error_text: str) -> Meaning:
+def meaning(code: int, *, error_text: str, kind: str = "backup") -> Meaning:
     """The meaning of restic's exit code; the text refines the reason of a failure and nothing else."""
     if code == 0:
         return Meaning("succeeded", "", "")
-    if code == 3:
+    if code == 3 and kind == "backup":
         return Meaning("warnings", "some_files_unreadable", sentence("some_files_unreadable"))
     if code >= 128 or code < 0:
         number = code - 128 if code >= 128 else -code
         return Meaning("failed", "restic_killed", sentence("restic_killed", signal=signal_name(number)))
-    reason = _CODES.get(code) or reason_of_text(error_text)
+    special = upkeep.reason(kind, error_text)
+    if special:
+        return Meaning("failed", *special)
+    # 3 is a partial result; only a backup's deserves to be called one.
+    reason = (_CODES.get(code) if code != 3 else None) or reason_of_text(error_text)
     if reason:
         return Meaning("failed", reason, sentence(reason))
     line = next((one for one in reversed(error_text.splitlines()) if one.strip()), "it said nothing")

@@ -29,6 +29,7 @@ from agent.secrets import SecretsFile
 from agent.session import ANSWER_SECONDS, WELCOME_SECONDS, Outgoing, Session
 from agent.tool import ToolFinder
 from agent.wake import Bell
+from agent.watchdog import Watchdog
 from rm.shared import instants
 from rm.shared.protocol import PROTOCOL_VERSION, Heartbeat, Hello, JobProgress, Message, Welcome
 
@@ -64,6 +65,7 @@ class RunningAgent:
         if self.secrets.tighten():
             log.warning("%s could be read by other users; it is 0600 again.", paths.secrets_file)
         self.bell = Bell()
+        self._watchdog = Watchdog()
         self._stopping = threading.Event()
         self.outbox = Outbox(
             paths.outbox_file,
@@ -101,15 +103,19 @@ class RunningAgent:
             version=self.release.version,
             server=config.server,
         )
+        self._dialled_with = self._refused_one = ""
+        self._uses_previous = False
         self._link = Link(
             transport=Transport(config),
-            credential=lambda: self.secrets.load().credential,
+            credential=self._credential,
             make_session=self._make_session,
             bell=self.bell,
             is_stopping=self._stopping.is_set,
             told=self._disconnected,
             idle=self.tick,
+            refused=self._credential_refused,
             backoff=backoff,
+            watchdog=self._watchdog,
         )
 
     def run(self) -> None:
@@ -169,6 +175,8 @@ class RunningAgent:
         )
 
     def welcomed(self, welcome: Welcome) -> None:
+        if self._uses_previous:
+            self._go_back_to_previous_credential()
         offset = instants.from_text(welcome.server_time) - datetime.now(timezone.utc)
         self.health.clock_offset_seconds = offset.total_seconds()
         self._status.connected_since = clock.now()
@@ -195,6 +203,22 @@ class RunningAgent:
         found.written_at = clock.now()
         status.write(self.paths, found)
 
+    def _credential(self) -> str:
+        secrets = self.secrets.load()
+        self._uses_previous = bool(secrets.previous_credential) and self._refused_one == secrets.credential
+        self._dialled_with = secrets.previous_credential if self._uses_previous else secrets.credential
+        return self._dialled_with
+
+    def _credential_refused(self) -> None:
+        self._refused_one = self._dialled_with
+
+    def _go_back_to_previous_credential(self) -> None:
+        log.warning("The server knows only the credential before the newest one; that one counts again.")
+        try:
+            self.secrets.go_back_to_previous_credential()
+        except (ConfigurationError, OSError) as error:
+            log.error("That could not be stored: %s", error)
+
     def _make_session(self, socket: "websocket.WebSocket") -> Session:
         return Session(
             socket,
@@ -205,6 +229,7 @@ class RunningAgent:
             is_stopping=self._stopping.is_set,
             answer_seconds=self._patience.answer_seconds,
             welcome_seconds=self._patience.welcome_seconds,
+            watchdog=self._watchdog,
         )
 
     def _disconnected(self, text: str | None, seconds: float) -> None:

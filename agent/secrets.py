@@ -35,6 +35,7 @@ class Secrets:
     config_version: int = 0
     repositories: dict[str, RepositoryConfig] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
+    previous_credential: str = ""
 
 
 class SecretsFile:
@@ -58,12 +59,29 @@ class SecretsFile:
                 self._load()
             self._write(secrets)
 
-    def set_repositories(self, *, version: int, repositories: list[RepositoryConfig]) -> None:
-        """Replace the repositories by the full desired set of the server."""
+    def set_config(self, *, version: int, repositories: list[RepositoryConfig], credential: str = "") -> bool:
+        """Take over the full desired configuration in one write; True when it brought a new credential.
+
+        The credential before is kept: a server that lost its last moments, or was restored, knows only that one.
+        """
         with self._lock:
             secrets = self._load()
             found = {repository.id: repository for repository in repositories}
-            self._write(dataclasses.replace(secrets, config_version=version, repositories=found))
+            wanted = dataclasses.replace(secrets, config_version=version, repositories=found)
+            is_new = credential not in ("", secrets.credential)
+            if is_new:
+                wanted = dataclasses.replace(wanted, credential=credential, previous_credential=secrets.credential)
+            self._write(wanted)
+            return is_new
+
+    def go_back_to_previous_credential(self) -> None:
+        """The server knows the credential before and not the newest: that one counts again."""
+        with self._lock:
+            secrets = self._load()
+            if secrets.previous_credential:
+                self._write(
+                    dataclasses.replace(secrets, credential=secrets.previous_credential, previous_credential="")
+                )
 
     def tighten(self) -> bool:
         """Take the file from other users if they could read it; True when that was needed."""
@@ -108,6 +126,7 @@ class SecretsFile:
                 config_version=raw["config_version"],
                 repositories={key: build(RepositoryConfig, value) for key, value in raw["repositories"].items()},
                 trust=raw["trust"],
+                previous_credential=str(raw.get("previous_credential") or ""),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FieldError) as error:
             raise SecretsCorrupt(

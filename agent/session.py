@@ -17,6 +17,7 @@ import websocket
 
 from agent.outbox import Outbox
 from agent.wake import Bell
+from agent.watchdog import Watchdog
 from rm.shared import protocol
 from rm.shared.protocol import Ack, Error, Heartbeat, Hello, Message, ProtocolError, Welcome
 
@@ -37,6 +38,10 @@ class SessionEnded(Exception):
         super().__init__(text)
         self.code = code
         self.error_code = error_code
+
+
+class CredentialRenewed(SessionEnded):
+    """The agent itself ends the connection, to come back at once with its new credential."""
 
 
 class Owner(Protocol):
@@ -88,7 +93,9 @@ class Session:
         is_stopping: Callable[[], bool],
         answer_seconds: float = ANSWER_SECONDS,
         welcome_seconds: float = WELCOME_SECONDS,
+        watchdog: Watchdog | None = None,
     ) -> None:
+        self._watchdog = watchdog or Watchdog({})
         self._socket = socket
         self._owner = owner
         self._outbox = outbox
@@ -196,6 +203,7 @@ class Session:
                     weight += report.size
 
     def _send(self, frame: str) -> None:
+        self._watchdog.ping()
         self._socket.settimeout(SEND_SECONDS)
         self._socket.send(frame)
 
@@ -204,10 +212,11 @@ class Session:
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
         due = [self._next_heartbeat, *(sent_at + self._answer_seconds for sent_at, _ in self._in_flight.values())]
-        return max(0.0, min(due) - now)
+        return max(0.0, min(min(due) - now, self._watchdog.look_seconds))
 
     def _listen(self, seconds: float) -> None:
         """Wait for the server or the bell, and take in what the server has sent by then."""
+        self._watchdog.ping()
         sock: Any = self._socket.sock
         if not _has_more(sock):
             readable, _, _ = select.select([sock, self._bell.fileno()], [], [], seconds)

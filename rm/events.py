@@ -92,6 +92,18 @@ class SnapshotsChanged(Event):
 
 
 @dataclass(frozen=True)
+class PendingHostsChanged(Event):
+    """A host announced itself, was decided on or came in; an empty id: all of them may be concerned."""
+
+    pending_id: str
+
+
+@dataclass(frozen=True)
+class AlertsChanged(Event):
+    alert_id: str
+
+
+@dataclass(frozen=True)
 class ListenerFellBehind(Event):
     """In place of a backlog that grew too long: read everything again."""
 

@@ -7,7 +7,7 @@ from rm.domain.actors import Actor
 from rm.events import EventBus
 from rm.services import enrolments, repositories, source_groups, tokens
 from rm.services.enrolments import Applicant
-from rm.services.repositories import RepositoryForm
+from rm.services.repository_forms import RepositoryForm
 from rm.shared.ids import new_ulid
 from rm.store.models import Host, SourceGroup, User
 from rm.store.vault import Vault

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -48,6 +49,8 @@ def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
     app = create_app(settings)
     app.config["TESTING"] = True
     app.config["RM_KEEP_CONNECTION"] = True
+    # tests write rows behind the services' backs, which no event tells
+    app.extensions["rm_fleet_summary"].most_seconds = 0
     runtime(app).clock = clock
     with database.connection():
         cast.add_people(QUICK_HASH)
@@ -83,3 +86,20 @@ def db1(bus: EventBus) -> EnrolledHost:
 def client(app: Flask) -> FlaskClient:
     """A browser that is not signed in."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests that want one; Playwright runs only once in a process."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser.conftest import CHROMIUM
+
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()

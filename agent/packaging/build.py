@@ -16,7 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 SHEBANG = b"#!/usr/bin/env python3\n"
 MOMENT = (1980, 1, 1, 0, 0, 0)
 OLDEST_PYTHON = "3.10"
-ENTRY = b"import sys\n\nfrom agent.__main__ import main\n\nsys.exit(main())\n"
+# `python3` may be older than what install.sh found beside it; the command line then moves on to that one.
+ENTRY = b"""import sys
+
+if sys.version_info < (3, 10):
+    import os
+    import shutil
+
+    for minor in range(40, 9, -1):
+        newer = shutil.which("python3.%d" % minor)
+        if newer:
+            os.execv(newer, [newer] + sys.argv)
+    sys.exit("rm-agent needs Python 3.10 or newer.")
+
+from agent.__main__ import main
+
+sys.exit(main())
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:

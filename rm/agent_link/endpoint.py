@@ -1,7 +1,6 @@
 """The agents' door: /ws/agent for the conversation, /agent/enroll to get in, /agent/binary to fetch the program."""
 
 import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,32 +8,25 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, g, request, send_file
 from flask_sock import Sock
 
+from rm.agent_link import bodies, install
+from rm.agent_link.announce import announcing
 from rm.agent_link.handlers import handle
-from rm.agent_link.registry import AgentRegistry, Link
-from rm.agent_link.session import AgentSession
+from rm.agent_link.registry import AgentRegistry
+from rm.agent_link.session import AgentSession, Link
 from rm.domain.limits import DOWNLOAD_PER_ADDRESS, ENROL_PER_ADDRESS
-from rm.domain.permissions import AGENT, allows
-from rm.errors import Invalid, NotFound, Unauthorised
+from rm.domain.permissions import AGENT, PUBLIC, allows
+from rm.errors import NotFound, Unauthorised
 from rm.runtime import Runtime, runtime
 from rm.services import enrolments, presence, tokens
 from rm.services.enrolments import Applicant
 from rm.shared import protocol
-from rm.shared.fields import FieldError, Text, Whole
+from rm.shared.fields import Text
+from rm.store import pending_hosts
 
 agents = Blueprint("agents", __name__)
 sock = Sock()
 
 ARTIFACT = Path(__file__).parents[2] / "dist" / "rm-agent"
-MAX_BODY_BYTES = 64 * 1024
-_APPLICANT = {
-    "token": Text(200),
-    "hostname": Text(253),
-    "os": Text(32),
-    "arch": Text(32),
-    "agent_version": Text(64),
-    "agent_seq": Whole(0, 2**31),
-    "machine_id": Text(128),
-}
 _HELP = "The agent makes this request itself: rm-agent enroll --server URL."
 
 
@@ -43,6 +35,7 @@ def register(app: Flask, registry: AgentRegistry) -> None:
     app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": protocol.MAX_FRAME_BYTES, "receive_bytes": 65536}
     app.extensions["rm_agents"] = registry
     app.register_blueprint(agents)
+    app.register_blueprint(announcing)
 
 
 def link_of(parts: Runtime) -> Link:
@@ -96,34 +89,25 @@ def enroll() -> tuple[dict[str, Any], int]:
     now = parts.clock()
     address = request.remote_addr or ""
     parts.limits.take("enrol", address, ENROL_PER_ADDRESS, now)
-    body = _checked_body()
-    applicant = Applicant(
-        hostname=body["hostname"],
-        os=body["os"],
-        arch=body["arch"],
-        agent_version=body["agent_version"],
-        agent_seq=body["agent_seq"],
-        machine_id=body["machine_id"],
-    )
-    admission = enrolments.enrol(parts.bus, token=body["token"], applicant=applicant, address=address, now=now)
-    return {
-        "host_id": admission.host_id,
-        "credential": admission.credential,
-        "trust": {"root_keys": [], "keyset_version": 0},
-        "heartbeat_seconds": protocol.HEARTBEAT_SECONDS,
-    }, 201
+    body = bodies.checked({"token": Text(200)} | dict(bodies.APPLICANT), help=_HELP)
+    token = body.pop("token")
+    admission = enrolments.enrol(parts.bus, token=token, applicant=Applicant(**body), address=address, now=now)
+    return bodies.admission(admission), 201
+
+
+@agents.get("/install.sh")
+@allows(PUBLIC)
+def install_script() -> Response:
+    """The script that installs the agent; it holds no secret."""
+    body = install.script(base_url=runtime().settings.base_url)
+    return Response(body, mimetype="text/x-shellscript", headers={"Cache-Control": "no-cache"})
 
 
 @agents.get("/agent/binary")
 @allows(AGENT)
 def binary() -> Response:
-    """The agent that this server hands out, for an enrolment token or a host's credential."""
-    parts = runtime()
-    now = parts.clock()
-    secret = _bearer()
-    if not enrolments.opens_downloads(secret, now):
-        parts.limits.take("download", request.remote_addr or "", DOWNLOAD_PER_ADDRESS, now)
-        presence.admit(credential=secret)
+    """The agent that this server hands out; for everybody while hosts may announce themselves."""
+    _check_download(_bearer())
     if not ARTIFACT.is_file():
         raise NotFound(
             "This server holds no agent to hand out.", code="no_artifact", help="Run `make agent` on the server."
@@ -137,30 +121,20 @@ def binary() -> Response:
     )
 
 
+def _check_download(secret: str) -> None:
+    """Let whoever holds a token or credential download, others slowly while announcing is on; raises Unauthorised."""
+    parts = runtime()
+    now = parts.clock()
+    if enrolments.opens_downloads(secret, now):
+        return
+    try:
+        presence.admit(credential=secret)
+    except Unauthorised:
+        parts.limits.take("download", request.remote_addr or "", DOWNLOAD_PER_ADDRESS, now)
+        if not pending_hosts.is_announcing_enabled():
+            raise
+
+
 def _bearer() -> str:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
-
-
-def _checked_body() -> dict[str, Any]:
-    if request.content_length is None or request.content_length > MAX_BODY_BYTES:
-        raise Invalid({"body": "Send a JSON object of at most 64 KiB."})
-    try:
-        body = request.get_json(force=True, silent=True)
-    except RecursionError:
-        body = None
-    if not isinstance(body, dict):
-        raise Invalid({"body": "Send a JSON object."}, _HELP)
-    found, wrong = {}, {}
-    for name, check in _APPLICANT.items():
-        value = body.get(name, 0 if name == "agent_seq" else "")
-        try:
-            found[name] = check.check(value)
-        except FieldError as error:
-            wrong[name] = str(error)
-    hostname = found.get("hostname", "")
-    if not wrong and (not re.search(r"\S", hostname) or not hostname.isprintable()):
-        wrong["hostname"] = "must hold 1 to 253 printable characters"
-    if wrong:
-        raise Invalid(wrong, "; ".join(f"{name} {problem}" for name, problem in wrong.items()))
-    return found

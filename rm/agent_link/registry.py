@@ -3,34 +3,20 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections import deque
+from datetime import datetime, timedelta
 
 from rm.agent_link.session import AgentSession
 from rm.errors import HostOffline, NotFound
-from rm.events import CancelRequested, CredentialRevoked, Event, EventBus, HostConfigChanged, JobQueued
-from rm.shared import protocol
+from rm.events import CancelRequested, CredentialRevoked, Event, HostConfigChanged, JobQueued
 from rm.shared.protocol import BrowseResult, CommandBrowse
-from rm.store.vault import Vault
-from rm.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
 # Fewer than the worker's slots (gunicorn.conf.py), so that pages and health are still answered.
 MAX_AGENTS = {"gevent": 20_000, "gthread": 3_000}
-
-
-@dataclass(frozen=True)
-class Link:
-    """What the server lends to every session."""
-
-    bus: EventBus
-    vault: Vault
-    writer: Writer
-    clock: Callable[[], datetime]
-    handle: Callable[[AgentSession, protocol.Message], None]
-    heartbeat_seconds: int = protocol.HEARTBEAT_SECONDS
+CONTESTED_SWAPS = 3
+CONTESTED_WITHIN = timedelta(minutes=10)
 
 
 class _Question:
@@ -48,6 +34,7 @@ class AgentRegistry:
         self._lock = threading.Lock()
         self._sessions: dict[str, AgentSession] = {}
         self._questions: dict[str, _Question] = {}
+        self._swaps: dict[str, deque[datetime]] = {}
         self.is_stopping = False
 
     # ---- sessions ----
@@ -59,9 +46,19 @@ class AgentRegistry:
                 return False
             before = self._sessions.get(session.host_id)
             self._sessions[session.host_id] = session
+            if before is not None and self._is_contested(before, session):
+                session.rival_address = before.address
         if before is not None:
             before.close(4409, "replaced by a newer connection")
         return True
+
+    def _is_contested(self, before: AgentSession, session: AgentSession) -> bool:
+        """Whether this is at least the third time in ten minutes that one credential's connection is replaced."""
+        if session.connected_at is None or before.credential_hash != session.credential_hash:
+            return False
+        swaps = self._swaps.setdefault(session.host_id, deque(maxlen=CONTESTED_SWAPS))
+        swaps.append(session.connected_at)
+        return len(swaps) == CONTESTED_SWAPS and swaps[-1] - swaps[0] <= CONTESTED_WITHIN
 
     def leave(self, session: AgentSession) -> bool:
         """Forget a session; its open questions fail at once. False if a newer session took its place."""
@@ -117,6 +114,7 @@ class AgentRegistry:
             session = self._sessions.get(event.host_id)
             if session is not None:
                 session.close(4403, "credential revoked")
+            self._swaps.pop(event.host_id, None)
 
     def ask_again(self, host_id: str, job_id: str) -> None:
         session = self._sessions.get(host_id)

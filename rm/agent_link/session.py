@@ -1,23 +1,25 @@
 """One agent's connection: hello first, then reports in and orders out, until it ends."""
 
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from simple_websocket import ConnectionClosed
 
 from rm.agent_link.outgoing import Outgoing
 from rm.errors import NotFound, RmError
-from rm.services import jobs, presence, repositories
+from rm.events import EventBus
+from rm.services import credentials, jobs, presence, repositories
 from rm.shared import instants, protocol
 from rm.shared.protocol import Ack, BrowseResult, CommandBrowse, CommandCancel, CommandRun, Error, Hello, Welcome
 from rm.store import database
-
-if TYPE_CHECKING:
-    from rm.agent_link.registry import AgentRegistry, Link
+from rm.store.vault import Vault
+from rm.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +28,42 @@ SEND_SECONDS = 10
 MAX_UNREAD_MESSAGES = 64
 
 
+class Registry(Protocol):
+    """Who is connected, as a session sees it."""
+
+    is_stopping: bool
+
+    def join(self, session: "AgentSession") -> bool: ...
+
+    def leave(self, session: "AgentSession") -> bool: ...
+
+    def answered(self, host_id: str, result: BrowseResult) -> None: ...
+
+
+@dataclass(frozen=True)
+class Link:
+    """What the server lends to every session."""
+
+    bus: EventBus
+    vault: Vault
+    writer: Writer
+    clock: Callable[[], datetime]
+    handle: Callable[["AgentSession", protocol.Message], None]
+    heartbeat_seconds: int = protocol.HEARTBEAT_SECONDS
+
+
 class AgentSession:
     """Serves one socket until it ends. `ws` is simple-websocket's server end, `link` what the server lends."""
 
     def __init__(
-        self, ws: Any, *, link: "Link", registry: "AgentRegistry", host_id: str, credential_hash: str, address: str
+        self, ws: Any, *, link: Link, registry: Registry, host_id: str, credential_hash: str, address: str
     ) -> None:
         self._ws = ws
         self.link = link
         self._registry = registry
         self.host_id = host_id
-        self._credential_hash = credential_hash
-        self._address = address
+        self.credential_hash = credential_hash
+        self.address = address
         self._outgoing = Outgoing()
         self._sent: set[tuple[str, str]] = set()
         self._owners: dict[str, str | None] = {}
@@ -47,6 +73,7 @@ class AgentSession:
         self._refresh_waits = threading.Event()
         self._news_failed = False
         self.connected_at: datetime | None = None
+        self.rival_address: str | None = None
 
     # ---- from the endpoint ----
 
@@ -150,9 +177,9 @@ class AgentSession:
                 host = presence.hello(
                     self.link.bus,
                     host_id=self.host_id,
-                    credential_hash=self._credential_hash,
+                    credential_hash=self.credential_hash,
                     hello=hello,
-                    address=self._address,
+                    address=self.address,
                     now=now,
                 )
             except RmError:
@@ -171,6 +198,8 @@ class AgentSession:
         )
         if not self._registry.join(self):
             return self._refuse(1012, "server restarts")
+        if self.rival_address is not None:
+            self._report_rival(self.rival_address, now)
         self.refresh()
         return True
 
@@ -273,7 +302,7 @@ class AgentSession:
         try:
             with database.connection():
                 config = self._config_news()
-                orders = jobs.next_orders(host_id=self.host_id, now=self.link.clock())
+                orders = jobs.next_orders(bus=self.link.bus, host_id=self.host_id, now=self.link.clock())
         except NotFound:
             # removed meanwhile; the revocation closes this connection
             return
@@ -304,8 +333,23 @@ class AgentSession:
             return None
         if config.version == self._config_sent:
             return None
+        try:
+            # Asked after the version was read: a renewal that comes in between raises the version once more.
+            fresh = credentials.to_deliver(self.link.vault, host_id=self.host_id, used_hash=self.credential_hash)
+        except RmError as error:
+            log.error("the new credential of host %s cannot be sent: %s", self.host_id, error)
+            return None
         self._config_sent = config.version
-        return config
+        return dataclasses.replace(config, credential=fresh)
+
+    def _report_rival(self, address: str, now: datetime) -> None:
+        try:
+            with database.connection():
+                credentials.seen_in_two_places(
+                    self.link.bus, host_id=self.host_id, addresses=(address, self.address), now=now
+                )
+        except (RmError, database.DatabaseError) as error:
+            log.error("that two agents use the credential of host %s could not be noted: %s", self.host_id, error)
 
     def _say_goodbye(self) -> None:
         if self.connected_at is None:
@@ -317,6 +361,3 @@ class AgentSession:
                 )
         except Exception:
             log.exception("the end of host %s's connection could not be noted", self.host_id)
-
-
-Handle = Callable[[AgentSession, protocol.Message], None]

@@ -9,7 +9,8 @@ from rm.domain.actors import Actor
 from rm.errors import Invalid, Unauthorised
 from rm.shared import instants
 from rm.store.hosts import HostRow
-from rm.store.models import Job, Repository, SourceGroup, User
+from rm.store.models import Alert, Job, PendingHost, Repository, SourceGroup, User
+from rm.store.pending_hosts import Resemblance
 
 
 def actor() -> Actor:
@@ -53,6 +54,14 @@ def whole(source: dict[str, Any], name: str, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > 2**53:
         raise Invalid({name: "must be a whole number"}, f"{name} must be a whole number.")
     return value
+
+
+def number(name: str, default: int, most: int) -> int:
+    """A number of the query string; raises Invalid."""
+    given = request.args.get(name, str(default))
+    if not given.isascii() or not given.isdigit() or not int(given[:12]) <= most:
+        raise Invalid({name: f"must be a number up to {most}"}, f"{name} must be a number up to {most}.")
+    return int(given)
 
 
 def instant(value: datetime | None) -> str | None:
@@ -100,6 +109,54 @@ def repository(found: Repository) -> dict[str, Any]:
         "tested_at": instant(found.tested_at),
         "test_ok": found.test_ok,
         "test_message": found.test_message,
+        "test_reason": found.test_reason,
+        "is_append_only": found.is_append_only,
+        "total_bytes": found.total_bytes,
+        "other_restic_repository_id": found.restic_id_seen,
+    }
+
+
+def alert(found: Alert) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "severity": found.severity,
+        "state": found.state,
+        "host_id": found.host_id,
+        "repository_id": found.repository_id,
+        "message": found.message,
+        "first_seen_at": instant(found.first_seen_at),
+        "last_seen_at": instant(found.last_seen_at),
+        "count": found.count,
+        "acknowledged_at": instant(found.acknowledged_at),
+        "acknowledged_by": found.acknowledged_by or None,
+        "resolved_at": instant(found.resolved_at),
+        "resolved_by": found.resolved_by or None,
+        "note": found.note,
+    }
+
+
+def pending_host(found: PendingHost, like: Resemblance, *, state: str) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "state": state,
+        "fingerprint": found.fingerprint,
+        "hostname": found.hostname,
+        "os": found.os,
+        "arch": found.arch,
+        "agent_version": found.agent_version,
+        "agent_seq": found.agent_seq,
+        "address": found.address,
+        "announced_at": instant(found.announced_at),
+        "expires_at": instant(found.expires_at),
+        "decided_at": instant(found.decided_at),
+        "decided_by": found.decided_by or None,
+        "host_id": found.host_id,
+        "same_name": {
+            "host_ids": [other.id for other in like.hosts],
+            "pending_ids": [other.id for other in like.pending],
+        },
+        "looks_like_host_id": like.machine.id if like.machine else None,
     }
 
 
@@ -121,6 +178,7 @@ def job(found: Job) -> dict[str, Any]:
         "exit_code": found.exit_code,
         "requested_by": found.requested_by,
         "created_at": instant(found.created_at),
+        "waits_for": found.waits_for or None,
         "expires_at": instant(found.expires_at) if found.state == "queued" else None,
         "started_at": instant(found.started_at),
         "finished_at": instant(found.finished_at),

@@ -6,8 +6,8 @@ from flask import Blueprint, request
 
 from rm.api import documents
 from rm.domain.permissions import allows
-from rm.errors import Invalid
 from rm.runtime import runtime
+from rm.services import credentials
 from rm.services import hosts as service
 from rm.store import hosts
 
@@ -20,7 +20,7 @@ MAX_PAGE = 200
 @allows("fleet.view")
 def index() -> dict[str, Any]:
     """One page of hosts, problems first; `next` is the offset to go on with, or null."""
-    limit, offset = _number("limit", 50, MAX_PAGE), _number("offset", 0, 10**9)
+    limit, offset = documents.number("limit", 50, MAX_PAGE), documents.number("offset", 0, 10**9)
     rows, total = hosts.list_page(
         now=runtime().clock(),
         q=request.args.get("q", "")[:200],
@@ -58,8 +58,10 @@ def revoke(host_id: str) -> dict[str, Any]:
     return documents.host(hosts.row(host_id, now=parts.clock()))
 
 
-def _number(name: str, default: int, most: int) -> int:
-    text = request.args.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or not int(text[:12]) <= most:
-        raise Invalid({name: f"must be a number up to {most}"}, f"{name} must be a number up to {most}.")
-    return int(text)
+@routes.post("/<host_id>/renew-credential")
+@allows("hosts.renew")
+def renew_credential(host_id: str) -> tuple[dict[str, Any], int]:
+    """Hand the host a new credential over its connection; again: the one that is on its way."""
+    parts = runtime()
+    renewal = credentials.renew(parts.bus, parts.vault, host_id=host_id, actor=documents.actor(), now=parts.clock())
+    return {"host_id": host_id, "ordered_at": documents.instant(renewal.created_at)}, 202

@@ -34,6 +34,7 @@ def order(host_id: str) -> tuple[dict[str, Any], int]:
         host_id=host_id,
         kind=documents.text(body, "kind"),
         source_group_id=documents.text(body, "source_group_id", "") or None,
+        subset=documents.text(body, "subset", ""),
         actor=documents.actor(),
         now=parts.clock(),
     )

@@ -94,14 +94,22 @@ def fleet_verdict(counts: dict[str, int], unprotected: tuple[str, ...]) -> Verdi
     if total == 0:
         return Verdict(kind="running", text="No hosts yet.", more="Add the first machine: one command enrols it.")
     if protected == total:
-        text = "The only host is protected." if total == 1 else f"All {total} hosts are protected."
-        return Verdict(kind="ok", text=text, more="Each has a good backup that is younger than 26 hours.")
+        text = "The only host is protected." if total == 1 else f"All {total:,} hosts are protected."
+        return Verdict(
+            kind="ok",
+            text=text,
+            more=f"{'It' if total == 1 else 'Each'} has a good backup that is younger than 26 hours.",
+        )
     missing = total - protected
     shown = unprotected[:3]
     rest = missing - len(shown)
-    tail = f"and {rest} more have no backup of the last 26 hours." if rest > 0 else _have(len(shown))
+    tail = (
+        f"and {rest:,} more {'has' if rest == 1 else 'have'} no backup of the last 26 hours."
+        if rest > 0
+        else _have(len(shown))
+    )
     kind = "failed" if protected == 0 else "warning"
-    text = f"{protected} of {total} hosts {'is' if protected == 1 else 'are'} protected."
+    text = f"{protected:,} of {total:,} hosts {'is' if protected == 1 else 'are'} protected."
     return Verdict(kind=kind, text=text, names=shown, tail=tail)
 
 

@@ -1,5 +1,6 @@
 """What a job may do next, and what its end means."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,7 +8,8 @@ from rm.shared.protocol import OUTCOMES
 
 QUEUE_LIFETIME = timedelta(hours=24)
 SILENCE_UNTIL_LOST = timedelta(hours=24)
-ORDERABLE = ("init", "backup", "snapshots")
+ORDERABLE = ("init", "backup", "snapshots", "check", "unlock", "prune")
+MAX_PARTS = 256
 
 APPLY = "apply"
 REPEAT = "repeat"
@@ -49,6 +51,16 @@ def on_cancel(job: JobFacts) -> str:
     if not job.is_dispatched:
         return "now"
     return "asked" if job.is_cancel_requested else "ask"
+
+
+def subset_problem(subset: str) -> str | None:
+    """What is wrong with the part of the data that a check is to read, written n/t; None for a good or an empty one."""
+    if not subset:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,2})/([1-9]\d{0,2})", subset)
+    if found is None or not int(found[1]) <= int(found[2]) <= MAX_PARTS:
+        return f"Write n/t, for example 1/10: part n of t equal parts, with t at most {MAX_PARTS}. 1/1 reads all data."
+    return None
 
 
 def expires_at(created_at: datetime) -> datetime:

@@ -26,5 +26,7 @@ class Limit:
 LOGIN_PER_ACCOUNT = Limit(5, timedelta(minutes=15))
 LOGIN_PER_ADDRESS = Limit(20, timedelta(minutes=15))
 ENROL_PER_ADDRESS = Limit(20, timedelta(minutes=1))
+ANNOUNCE_PER_ADDRESS = Limit(10, timedelta(minutes=1))
+CLAIM_PER_ADDRESS = Limit(20, timedelta(minutes=1))
 DOWNLOAD_PER_ADDRESS = Limit(20, timedelta(minutes=1))
 SETUP_PER_ADDRESS = Limit(20, timedelta(minutes=15))

@@ -1,14 +1,15 @@
 """Letting hosts in: tokens that are shown once, and the credential a host gets for one."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rm.domain.actors import Actor
 from rm.errors import Gone, Invalid, Unauthorised
-from rm.events import EventBus, HostChanged, HostEnrolled
+from rm.events import CredentialRevoked, EventBus, HostChanged, HostEnrolled
 from rm.services import audit, tokens
 from rm.shared.ids import new_ulid
-from rm.store import enrolments
+from rm.store import enrolments, hosts
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import Enrolment, EnrolmentToken, Host, HostCredential, HostTag
 
@@ -46,11 +47,17 @@ def mint_token(
     max_uses: int = 1,
     lifetime: timedelta = TOKEN_LIFETIME,
     tags: tuple[str, ...] = (),
+    host_id: str | None = None,
 ) -> tuple[EnrolmentToken, str]:
-    """A fresh token and its plain text, which is not stored; raises Invalid."""
+    """A fresh token and its plain text, which is not stored; raises Invalid.
+
+    With a host it lets that host in again, as itself: its history stays and its old credential ends. Raises NotFound.
+    """
     wrong = {}
     if not 1 <= max_uses <= MAX_USES:
         wrong["max_uses"] = f"Choose a number from 1 to {MAX_USES}."
+    if host_id is not None and max_uses != 1:
+        wrong["max_uses"] = "A token for a host that is known already is good for one use."
     if not timedelta(minutes=1) <= lifetime <= MAX_LIFETIME:
         wrong["expires_in_seconds"] = "Choose between one minute and 30 days."
     if wrong:
@@ -58,6 +65,7 @@ def mint_token(
     clean = check_tags(tags)
     plain = tokens.make("rme")
     with changes():
+        host = hosts.get(host_id) if host_id is not None else None
         token = EnrolmentToken.create(
             id=new_ulid(),
             token_hash=tokens.hashed(plain),
@@ -66,10 +74,12 @@ def mint_token(
             created_by=actor.name,
             created_at=now,
             expires_at=now + lifetime,
+            host=host_id,
         )
         audit.record(
-            actor, "enrolment_token.minted", now=now, kind="enrolment_token", id=token.id, max_uses=max_uses, tags=clean
-        )
+            actor, "enrolment_token.minted", now=now, kind="enrolment_token", id=token.id,
+            name=host.name if host else "", max_uses=max_uses, tags=clean,
+        )  # fmt: skip
     return token, plain
 
 
@@ -101,7 +111,7 @@ def enrol(bus: EventBus, *, token: str, applicant: Applicant, address: str, now:
             )
         repeated = _repeated(row, applicant, now)
         if repeated is not None:
-            credential = _new_credential(repeated.id, now)
+            credential = new_credential(repeated.id, now)
             publish_after_commit(bus, HostEnrolled(repeated.id, row.id), HostChanged(repeated.id))
             return Admission(repeated.id, credential)
         _check_usable(row, now)
@@ -110,11 +120,18 @@ def enrol(bus: EventBus, *, token: str, applicant: Applicant, address: str, now:
         )
         if not taken.execute():
             raise _used_up()
-        host = _create_host(row, applicant, address, now)
-        credential = _new_credential(host.id, now)
+        if row.host_id is None:
+            host = create_host(applicant=applicant, by=row.created_by, address=address, now=now)
+            for tag in row.tags:
+                HostTag.create(host=host.id, tag=tag)
+        else:
+            host = _take_in_again(bus, row.host_id, applicant, address, now)
+        Enrolment.create(token=row.id, host=host.id, machine_id=applicant.machine_id, address=address, enrolled_at=now)
+        credential = new_credential(host.id, now)
         actor = Actor(kind="host", name=host.name, id=host.id, address=address)
+        action = "host.enrolled" if row.host_id is None else "host.reenrolled"
         audit.record(
-            actor, "host.enrolled", now=now, kind="host", id=host.id, name=host.name, token_id=row.id, by=row.created_by
+            actor, action, now=now, kind="host", id=host.id, name=host.name, token_id=row.id, by=row.created_by
         )
         publish_after_commit(bus, HostEnrolled(host.id, row.id), HostChanged(host.id))
     return Admission(host.id, credential)
@@ -137,7 +154,9 @@ def check_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
 def _repeated(row: EnrolmentToken, applicant: Applicant, now: datetime) -> Host | None:
     if not applicant.machine_id or row.revoked_at is not None:
         return None
-    return enrolments.find_unused(row.id, applicant.machine_id, since=now - REPEAT_WITHIN)
+    found = enrolments.find_unused(row.id, applicant.machine_id, since=now - REPEAT_WITHIN)
+    # A host that is enrolled again has said hello in its earlier life.
+    return found if found is not None and (row.host_id or found.first_hello_at is None) else None
 
 
 def _check_usable(row: EnrolmentToken, now: datetime) -> None:
@@ -159,8 +178,9 @@ def _used_up() -> Gone:
     )
 
 
-def _create_host(row: EnrolmentToken, applicant: Applicant, address: str, now: datetime) -> Host:
-    host = Host.create(
+def create_host(*, applicant: Applicant, by: str, address: str, now: datetime) -> Host:
+    """A host as it first describes itself; call it inside the transaction that lets it in."""
+    host: Host = Host.create(
         id=new_ulid(),
         name=applicant.hostname,
         hostname=applicant.hostname,
@@ -170,17 +190,33 @@ def _create_host(row: EnrolmentToken, applicant: Applicant, address: str, now: d
         agent_version=applicant.agent_version,
         agent_seq=applicant.agent_seq,
         enrolled_at=now,
-        enrolled_by=row.created_by,
+        enrolled_by=by,
         last_address=address,
     )
-    Enrolment.create(token=row.id, host=host.id, machine_id=applicant.machine_id, address=address, enrolled_at=now)
-    for tag in row.tags:
-        HostTag.create(host=host.id, tag=tag)
     return host
 
 
-def _new_credential(host_id: str, now: datetime) -> str:
-    HostCredential.update(revoked_at=now).where(
+def _take_in_again(bus: EventBus, host_id: str, applicant: Applicant, address: str, now: datetime) -> Host:
+    """The known host with what this machine says of itself; whoever still holds its old credential is out at once."""
+    Host.update(
+        hostname=applicant.hostname,
+        os=applicant.os,
+        arch=applicant.arch,
+        machine_id=applicant.machine_id,
+        agent_version=applicant.agent_version,
+        agent_seq=applicant.agent_seq,
+        last_address=address,
+        connected_at=None,
+        config_applied=0,
+        revoked_at=None,
+    ).where(Host.id == host_id).execute()
+    publish_after_commit(bus, CredentialRevoked(host_id))
+    return hosts.get(host_id)
+
+
+def new_credential(host_id: str, now: datetime) -> str:
+    """A fresh credential, shown this once; those before it end. Call it inside a transaction."""
+    HostCredential.update(revoked_at=now, plain_sealed=None).where(
         HostCredential.host == host_id, HostCredential.revoked_at.is_null()
     ).execute()
     credential = tokens.make("rmh")
@@ -188,11 +224,19 @@ def _new_credential(host_id: str, now: datetime) -> str:
     return credential
 
 
-def install_command(*, base_url: str, token: str) -> str:
-    """The line that fetches the agent, enrols the host and starts it; the token is in no argument list."""
+def reenrol_command(base_url: str, token: str) -> str:
+    """The lines that give an installed agent a new credential; the token is in no argument list."""
     return (
         f"export RM_TOKEN={token}\n"
-        f"printf 'Authorization: Bearer %s' \"$RM_TOKEN\" |"
-        f" curl -fsSL -H @- '{base_url}/agent/binary?os=linux&arch=any' -o rm-agent\n"
-        f"python3 rm-agent enroll --server {base_url} && python3 rm-agent run"
+        f"sudo --preserve-env=RM_TOKEN rm-agent enroll --server {shlex.quote(base_url)} --force &&\n"
+        "sudo systemctl restart rm-agent; unset RM_TOKEN"
     )
+
+
+def install_command(*, base_url: str, token: str, again: bool = False) -> str:
+    """The line that installs the agent and enrols the host; the token is an argument of printf only, a builtin.
+
+    `again`: the token replaces a credential, even one that is still good.
+    """
+    script = shlex.quote(f"{base_url}/install.sh")
+    return f"{{ printf 'RM_TOKEN=%s\\n' {token}; curl -fsSL {script}; }} | sudo sh{' -s -- --repair' if again else ''}"

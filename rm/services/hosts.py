@@ -5,8 +5,9 @@ from datetime import datetime
 from rm.domain.actors import Actor
 from rm.errors import Invalid
 from rm.events import CredentialRevoked, EventBus, HostChanged, HostRemoved
-from rm.services import audit, enrolments
+from rm.services import audit, enrolments, jobs
 from rm.store import hosts
+from rm.store import jobs as open_jobs
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import Host, HostCredential, HostTag
 
@@ -68,7 +69,7 @@ def revoke_credential(bus: EventBus, *, host_id: str, actor: Actor, now: datetim
             .where(Host.id == host_id, Host.revoked_at.is_null())
             .execute()
         )
-        HostCredential.update(revoked_at=now).where(
+        HostCredential.update(revoked_at=now, plain_sealed=None).where(
             HostCredential.host == host_id, HostCredential.revoked_at.is_null()
         ).execute()
         if revoked:
@@ -83,5 +84,7 @@ def remove(bus: EventBus, *, host_id: str, typed_name: str, actor: Actor, now: d
         if typed_name.strip() != host.name:
             raise Invalid({"typed_name": f"Type {host.name} exactly to remove this host."})
         audit.record(actor, "host.removed", now=now, kind="host", id=host_id, name=host.name)
+        left = [job.repository_id for job in open_jobs.open_for_host(host_id) if job.repository_id]
         Host.delete().where(Host.id == host_id).execute()
+        jobs.wake_repositories(bus, repository_ids=left, but_host_id=host_id)
         publish_after_commit(bus, CredentialRevoked(host_id), HostRemoved(host_id))

@@ -2,27 +2,35 @@
 
 from datetime import datetime, timedelta
 
+from rm.domain import dispatch
 from rm.domain import jobs as rules
 from rm.domain.actors import SERVER, Actor
 from rm.errors import Conflict, Forbidden, Invalid, NotFound
-from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued
+from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued, RepositoryChanged
 from rm.services import audit
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandCancel, CommandRun, JobFinished, JobStarted
-from rm.store import hosts, jobs, source_groups
+from rm.store import hosts, jobs, repositories, source_groups
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import BackupDay, Host, Job
+from rm.store.models import BackupDay, Host, Job, Repository
 
 MAX_OPEN_PER_HOST = 20
 
 
 def order(
-    bus: EventBus, *, host_id: str, kind: str, source_group_id: str | None = None, actor: Actor, now: datetime
-) -> Job:
-    """A queued job; pressing twice gives the job that is open already. Raises Invalid, Conflict or NotFound."""
+    bus: EventBus, *, host_id: str, kind: str, source_group_id: str | None = None, subset: str = "", actor: Actor,
+    now: datetime,
+) -> Job:  # fmt: skip
+    """A queued job; pressing twice gives the job that is open already. Raises Invalid, Conflict or NotFound.
+
+    `subset` is for `check`: n/t reads part n of t of the data, empty reads none of it.
+    """
     if kind not in rules.ORDERABLE:
         raise Invalid({"kind": f"Choose one of {', '.join(rules.ORDERABLE)}."})
+    problem = rules.subset_problem(subset) if kind == "check" else "Only a check reads a part." if subset else None
+    if problem:
+        raise Invalid({"subset": problem})
     with changes():
         host = hosts.get(host_id)
         if host.revoked_at is not None:
@@ -31,14 +39,18 @@ def order(
             raise Conflict(
                 f"{host.name} has no repository yet.", code="no_repository", help="Set one on the host's page first."
             )
+        _refuse_for_repository(host.repository_id, kind)
         group_name, parameters = "", {}
+        if subset:
+            parameters = {"subset": subset}
         if kind == "backup":
             group = source_groups.get(_required(source_group_id), host_id=host_id)
             group_name = group.name
             parameters = {"includes": group.includes, "excludes": group.excludes}
         open_jobs = jobs.open_for_host(host_id)
         for job in open_jobs:
-            if job.kind == kind and job.source_group == group_name and job.cancel_requested_at is None:
+            is_same = (job.kind, job.source_group) == (kind, group_name)
+            if is_same and job.parameters.get("subset", "") == subset and job.cancel_requested_at is None:
                 return job
         if len(open_jobs) >= MAX_OPEN_PER_HOST:
             raise Conflict(f"{host.name} has {len(open_jobs)} jobs waiting already.", code="too_many_jobs")
@@ -85,8 +97,10 @@ def cancel(bus: EventBus, *, job_id: str, actor: Actor, now: datetime) -> Job:
         return jobs.get(job_id)
 
 
-def next_orders(*, host_id: str, now: datetime) -> list[CommandRun | CommandCancel]:
+def next_orders(*, host_id: str, now: datetime, bus: EventBus | None = None) -> list[CommandRun | CommandCancel]:
     """What a connected host should be told now: its open jobs, cancellations, and at most one new job.
+
+    Why the others wait is noted with them; see rm.domain.dispatch for who is next.
 
     A job that is handed out for the first time is marked as sent before the order leaves: if the order is
     lost with its connection, it is repeated under the same id.
@@ -100,11 +114,91 @@ def next_orders(*, host_id: str, now: datetime) -> list[CommandRun | CommandCanc
                 orders.append(_run_order(job, host))
                 if job.cancel_requested_at is not None:
                     orders.append(CommandCancel(job_id=job.id))
-        if not orders and open_jobs:
-            job = open_jobs[0]
-            Job.update(dispatched_at=now, last_sign_at=now).where(Job.id == job.id).execute()
-            orders.append(_run_order(job, host))
+        if any(job.dispatched_at is None for job in open_jobs):
+            chosen = _decide(bus, host_id=host_id, now=now)
+            if chosen is not None:
+                Job.update(dispatched_at=now, last_sign_at=now, waits_for="").where(Job.id == chosen.id).execute()
+                orders.append(_run_order(chosen, host))
+                if bus is not None:
+                    _wake_waiting(bus, chosen)
     return orders
+
+
+def blocker_of(job: Job, *, now: datetime) -> tuple[dispatch.Hold, Job] | None:
+    """Why a queued job waits, and for which one; None if nothing but its own host is missing."""
+    if job.state != "queued" or job.dispatched_at is not None:
+        return None
+    rows = jobs.list_for_dispatch(job.host_id)
+    _, holds = dispatch.next_job(job.host_id, [_open_job(row) for row in rows], now)
+    hold = holds.get(job.id)
+    blocker = next((row for row in rows if hold is not None and row.id == hold.blocker_id), None)
+    return (hold, blocker) if hold is not None and blocker is not None else None
+
+
+def wake_repositories(bus: EventBus, *, repository_ids: list[str], but_host_id: str) -> None:
+    """Have the hosts looked at again whose jobs wait at these repositories; after the commit, if one is open."""
+    for waiting in jobs.list_waiting(repository_ids):
+        if waiting.host_id != but_host_id:
+            publish_after_commit(bus, JobQueued(waiting.id, waiting.host_id))
+
+
+def _wake_waiting(bus: EventBus, job: Job) -> None:
+    if job.repository_id:
+        wake_repositories(bus, repository_ids=[job.repository_id], but_host_id=job.host_id)
+
+
+def _decide(bus: EventBus | None, *, host_id: str, now: datetime) -> Job | None:
+    """The job that is next on this host; the reasons of those that wait are kept."""
+    rows = {row.id: row for row in jobs.list_for_dispatch(host_id)}
+    chosen, holds = dispatch.next_job(host_id, [_open_job(row) for row in rows.values()], now)
+    for row in rows.values():
+        if row.host_id != host_id or row.dispatched_at is not None:
+            continue
+        hold = holds.get(row.id)
+        words = _wait_words(hold, rows[hold.blocker_id]) if hold is not None else ""
+        if words != row.waits_for:
+            Job.update(waits_for=words).where(Job.id == row.id).execute()
+            if bus is not None:
+                publish_after_commit(bus, JobChanged(row.id, host_id))
+    return rows[chosen] if chosen is not None else None
+
+
+def _wait_words(hold: dispatch.Hold, blocker: Job) -> str:
+    what = f"the {blocker.kind} of {blocker.host.name}"
+    if blocker.started_at is not None:
+        return f"waits for {what}, running since {blocker.started_at:%Y-%m-%d %H:%M} UTC"
+    if blocker.dispatched_at is not None:
+        return f"waits for {what}, which is about to start"
+    if hold.code == dispatch.BACKUPS_FIRST:
+        return f"waits for {what}: backups go first"
+    return f"waits for {what}, which is next"
+
+
+def _open_job(row: Job) -> dispatch.OpenJob:
+    return dispatch.OpenJob(
+        id=row.id,
+        host_id=row.host_id,
+        repository_id=row.repository_id or "",
+        kind=row.kind,
+        created_at=row.created_at,
+        is_sent=row.dispatched_at is not None,
+        last_sign_at=row.last_sign_at,
+        is_host_connected=row.host.connected_at is not None and row.host.revoked_at is None,
+    )
+
+
+def _refuse_for_repository(repository_id: str, kind: str) -> None:
+    repository = repositories.get(repository_id)
+    if repository.restic_id_seen and kind not in ("unlock", "snapshots"):
+        raise Conflict(
+            f"Another repository is at the place of {repository.name}.", code="repository_changed",
+            help="Look at its page: accept the one that is there now, or correct the location.",
+        )  # fmt: skip
+    if kind == "prune" and repository.is_append_only and not _has_maintenance(repository_id):
+        raise Conflict(
+            f"{repository.name} is append-only: its everyday credential cannot delete.", code="append_only",
+            help="Give it a maintenance credential on the repository's page first.",
+        )  # fmt: skip
 
 
 def owner_of(job_id: str) -> str | None:
@@ -133,6 +227,7 @@ def started(bus: EventBus, *, host_id: str, report: JobStarted, now: datetime) -
         )
         if changed:
             publish_after_commit(bus, JobChanged(job.id, host_id), HostChanged(host_id))
+            _wake_waiting(bus, job)
 
 
 def finished(bus: EventBus, *, host_id: str, report: JobFinished, now: datetime) -> None:
@@ -182,7 +277,7 @@ def give_up_waiting(bus: EventBus, *, now: datetime) -> int:
                 outcome="cancelled",
                 now=now,
                 reason="expired",
-                message="The host did not connect within 24 hours, so this job was given up. Nothing ran.",
+                message=_expiry_words(job),
             )
             count += 1
         for job in jobs.list_silent_since(now - rules.SILENCE_UNTIL_LOST):
@@ -195,7 +290,20 @@ def give_up_waiting(bus: EventBus, *, now: datetime) -> int:
                 message="There was no sign of this job for 24 hours. If the host reports its end later, that counts.",
             )
             count += 1
+        # A turn comes by time alone, without an event that would tell.
+        for job in jobs.list_waiting():
+            publish_after_commit(bus, JobQueued(job.id, job.host_id))
     return count
+
+
+def _has_maintenance(repository_id: str) -> bool:
+    return repositories.credential(repository_id, repositories.MAINTENANCE) is not None
+
+
+def _expiry_words(job: Job) -> str:
+    if job.waits_for:
+        return f"Within 24 hours its turn did not come: it {job.waits_for}. It was given up; nothing ran."
+    return "The host did not connect within 24 hours, so this job was given up. Nothing ran."
 
 
 def list_to_ask_again(*, now: datetime, after: timedelta) -> list[tuple[str, str]]:
@@ -204,6 +312,9 @@ def list_to_ask_again(*, now: datetime, after: timedelta) -> list[tuple[str, str
 
 
 def _run_order(job: Job, host: Host) -> CommandRun:
+    repository = repositories.find(job.repository_id)
+    known = repository.restic_repository_id if repository is not None else None
+    parameters = {name: value for name, value in job.parameters.items() if name not in ("includes", "excludes")}
     return CommandRun(
         job_id=job.id,
         kind=job.kind,
@@ -213,6 +324,7 @@ def _run_order(job: Job, host: Host) -> CommandRun:
         excludes=job.parameters.get("excludes", []),
         hostname=host.hostname,
         already_started=job.state == "running",
+        parameters=parameters | ({"restic_repository_id": known} if known else {}),
     )
 
 
@@ -239,12 +351,17 @@ def _end(
             exit_code=exit_code,
             summary=summary or {},
             started_at=started_at or job.started_at,
+            waits_for="",
         )
         .where(Job.id == job.id, (Job.state != "finished") | (Job.outcome == "lost"))
         .execute()
     )
     if not changed:
         return
+    if reason == "append_only" and job.repository_id and not _has_maintenance(job.repository_id):
+        Repository.update(is_append_only=True).where(Repository.id == job.repository_id).execute()
+        publish_after_commit(bus, RepositoryChanged(job.repository_id))
+    _wake_waiting(bus, job)
     if job.kind == "backup":
         _roll_up(job, outcome=outcome, before=before, ended_at=now)
     publish_after_commit(bus, JobChanged(job.id, job.host_id), JobQueued(job.id, job.host_id), HostChanged(job.host_id))

@@ -5,11 +5,11 @@ from datetime import datetime
 from rm.domain.actors import Actor
 from rm.errors import Unauthorised
 from rm.events import EventBus, HostChanged
-from rm.services import audit, tokens
+from rm.services import audit, credentials, tokens
 from rm.shared.protocol import Hello
 from rm.store import hosts
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import Host, HostCredential
+from rm.store.models import Host
 
 
 def admit(*, credential: str) -> Host:
@@ -53,9 +53,7 @@ def hello(bus: EventBus, *, host_id: str, credential_hash: str, hello: Hello, ad
             last_seen_at=now,
             last_address=address,
         ).where(Host.id == host_id).execute()
-        HostCredential.update(first_used_at=now).where(
-            HostCredential.credential_hash == credential_hash, HostCredential.first_used_at.is_null()
-        ).execute()
+        credentials.taken_into_use(bus, host_id=host_id, credential_hash=credential_hash, now=now)
         if before.first_hello_at is None:
             actor = Actor(kind="host", name=before.name, id=host_id, address=address)
             audit.record(actor, "host.connected_first", now=now, kind="host", id=host_id, name=before.name)

@@ -1,35 +1,22 @@
 """Repositories: where hosts back up to, their sealed secrets, and whether a host can open them."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from rm.domain.actors import Actor
-from rm.errors import HostOffline, Invalid, NotFound
+from rm.errors import Conflict, HostOffline, Invalid, NotFound
 from rm.events import EventBus, HostChanged, HostConfigChanged, RepositoryChanged
 from rm.services import audit
 from rm.services.agents import Agents
+from rm.services.repository_forms import MaintenanceForm, RepositoryForm, check, check_maintenance
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandBrowse, ConfigSet, RepositoryConfig, RepositoryStats
-from rm.store import hosts, repositories
+from rm.store import hosts, jobs, repositories
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import Host, Repository, RepositoryCredential
+from rm.store.models import Host, Repository, RepositoryCredential, Snapshot, SnapshotListing
 from rm.store.vault import Vault
 
 TEST_SECONDS = 20
-BACKENDS = ("rest:", "s3:", "sftp:", "b2:", "azure:", "gs:", "swift:", "rclone:", "local:")
-
-
-@dataclass(frozen=True)
-class RepositoryForm:
-    """What a person types; a blank password or secret keeps the stored one."""
-
-    name: str
-    location: str
-    password: str = ""
-    username: str = ""
-    secret: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,37 +37,121 @@ def save_for_host(
     with changes():
         host = hosts.get(host_id)
         existing = repositories.find(host.repository_id)
-        _check(form, existing)
-        repository_id = existing.id if existing else new_ulid()
-        sealed = vault.seal(form.password, place=_password_place(repository_id)) if form.password else None
+        check(form, existing)
         if existing is None:
-            Repository.create(
-                id=repository_id,
-                name=form.name.strip(),
-                location=form.location.strip(),
-                password_sealed=sealed,
-                created_at=now,
-                changed_at=now,
-            )
+            repository_id = _create(vault, form, now)
             Host.update(repository=repository_id).where(Host.id == host_id).execute()
         else:
-            _change(existing, form, sealed, now)
-        _save_credential(vault, repository_id, form, now)
-        audit.record(
-            actor,
-            "repository.changed" if existing else "repository.created",
-            now=now,
-            kind="repository",
-            id=repository_id,
-            name=form.name.strip(),
-            host=host.name,
-            location=form.location.strip(),
-            password_changed=bool(form.password),
-            username=form.username.strip(),
-            secret_changed=bool(form.secret),
-        )
+            repository_id = existing.id
+            _change(vault, existing, form, now)
+        _audit_form(actor, form, now=now, repository_id=repository_id, is_new=existing is None, host=host.name)
         _tell_hosts(bus, repository_id)
         return repositories.get(repository_id)
+
+
+def create(bus: EventBus, vault: Vault, *, form: RepositoryForm, actor: Actor, now: datetime) -> Repository:
+    """A repository that no host uses yet. Raises Invalid."""
+    with changes():
+        check(form, None)
+        repository_id = _create(vault, form, now)
+        _audit_form(actor, form, now=now, repository_id=repository_id, is_new=True)
+        publish_after_commit(bus, RepositoryChanged(repository_id))
+        return repositories.get(repository_id)
+
+
+def change(
+    bus: EventBus, vault: Vault, *, repository_id: str, form: RepositoryForm, typed_name: str = "",
+    is_same: bool = True, actor: Actor, now: datetime,
+) -> Repository:  # fmt: skip
+    """Change name, location and everyday secrets; every host that uses it is told. Raises Invalid.
+
+    Another location wants the repository's name typed. Unless `is_same`, what is there is taken for another
+    repository: its id is learned anew.
+    """
+    with changes():
+        existing = repositories.get(repository_id)
+        check(form, existing)
+        is_moved = form.location.strip() != existing.location
+        if is_moved and typed_name.strip() != existing.name:
+            raise Invalid({"typed_name": f"Type {existing.name} exactly to change the location."})
+        _change(vault, existing, form, now)
+        if is_moved and not is_same:
+            _forget_identity(repository_id)
+        _audit_form(actor, form, now=now, repository_id=repository_id, is_new=False, moved_from=existing.location)
+        _tell_hosts(bus, repository_id)
+        return repositories.get(repository_id)
+
+
+def set_maintenance(
+    bus: EventBus, vault: Vault, *, repository_id: str, form: MaintenanceForm, is_append_only: bool, actor: Actor,
+    now: datetime,
+) -> Repository:  # fmt: skip
+    """Set or forget the credential that may delete, and say whether the everyday one may not. Raises Invalid."""
+    with changes():
+        repository = repositories.get(repository_id)
+        check_maintenance(form)
+        username, location = form.username.strip(), form.location.strip()
+        stored = repositories.credential(repository_id, repositories.MAINTENANCE)
+        if not username and not location:
+            if stored is not None:
+                stored.delete_instance()
+        else:
+            place = _secret_place(repository_id, repositories.MAINTENANCE)
+            is_kept = stored is not None and not form.secret and stored.username == username
+            sealed = bytes(stored.secret_sealed) if stored and is_kept else vault.seal(form.secret, place=place)
+            RepositoryCredential.insert(
+                repository=repository_id, slot=repositories.MAINTENANCE, username=username, secret_sealed=sealed,
+                location=location, changed_at=now,
+            ).on_conflict_replace().execute()  # fmt: skip
+        Repository.update(is_append_only=is_append_only, changed_at=now).where(Repository.id == repository_id).execute()
+        audit.record(
+            actor, "repository.maintenance_set", now=now, kind="repository", id=repository_id, name=repository.name,
+            username=username, location=location, secret_changed=bool(form.secret), is_append_only=is_append_only,
+        )  # fmt: skip
+        _tell_hosts(bus, repository_id)
+        return repositories.get(repository_id)
+
+
+def accept_identity(bus: EventBus, *, repository_id: str, typed_name: str, actor: Actor, now: datetime) -> Repository:
+    """Take the repository that is at the place now for the right one. Raises Invalid, or Conflict if none differs."""
+    with changes():
+        repository = repositories.get(repository_id)
+        seen = repository.restic_id_seen
+        if not seen:
+            raise Conflict("The repository at this place is the one that is known.", code="nothing_to_accept")
+        if typed_name.strip() != repository.name:
+            raise Invalid({"typed_name": f"Type {repository.name} exactly to accept the other repository."})
+        before = repository.restic_repository_id
+        _forget_identity(repository_id)
+        Repository.update(restic_repository_id=seen).where(Repository.id == repository_id).execute()
+        audit.record(
+            actor, "repository.identity_accepted", now=now, kind="repository", id=repository_id,
+            name=repository.name, before=before, after=seen,
+        )  # fmt: skip
+        _tell_hosts(bus, repository_id)
+        return repositories.get(repository_id)
+
+
+def unassign_host(bus: EventBus, *, repository_id: str, host_id: str, actor: Actor, now: datetime) -> None:
+    """Take the repository and its secrets from a host; nothing in it changes. Raises NotFound, or Conflict."""
+    with changes():
+        host = hosts.get(host_id)
+        repository = repositories.get(repository_id)
+        if host.repository_id != repository_id:
+            raise NotFound(f"{host.name} does not use this repository.")
+        if jobs.open_for_host(host_id):
+            raise Conflict(
+                f"{host.name} has jobs that have not ended.", code="jobs_open",
+                help="Cancel them, or wait for their end, first.",
+            )  # fmt: skip
+        Host.update(repository=None, config_version=Host.config_version + 1).where(Host.id == host_id).execute()
+        audit.record(
+            actor, "repository.unassigned", now=now, kind="repository", id=repository_id, name=repository.name,
+            host=host.name,
+        )  # fmt: skip
+        publish_after_commit(
+            bus, HostConfigChanged(host_id), HostChanged(host_id), RepositoryChanged(repository_id)
+        )  # fmt: skip
 
 
 def use_existing_for_host(
@@ -103,7 +174,9 @@ def use_existing_for_host(
                 name=repository.name,
                 host=host.name,
             )
-            publish_after_commit(bus, HostConfigChanged(host_id), HostChanged(host_id))
+            publish_after_commit(
+                bus, HostConfigChanged(host_id), HostChanged(host_id), RepositoryChanged(repository.id)
+            )
         return repository
 
 
@@ -118,18 +191,21 @@ def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, n
         )
     question = CommandBrowse(request_id=new_ulid(), query="test", repository_id=host.repository_id)
     answer = agents.ask(host_id, question, timeout_seconds=TEST_SECONDS)
+    ok, reason, message = answer.ok, answer.reason, answer.message
     with changes():
-        Repository.update(
-            tested_at=now, test_ok=answer.ok, test_reason=answer.reason, test_message=answer.message
-        ).where(Repository.id == host.repository_id).execute()
+        repository = repositories.get(host.repository_id)
         restic_id = answer.data.get("restic_repository_id")
-        if answer.ok and isinstance(restic_id, str):
-            Repository.update(restic_repository_id=restic_id[:64]).where(Repository.id == host.repository_id).execute()
+        if answer.ok and isinstance(restic_id, str) and not _keep_identity(repository, restic_id):
+            ok, reason, message = False, "repository_changed", _other_identity(repository, restic_id)
+        Repository.update(tested_at=now, test_ok=ok, test_reason=reason, test_message=message).where(
+            Repository.id == repository.id
+        ).execute()
         audit.record(
-            actor, "repository.tested", now=now, kind="repository", id=host.repository_id, host=host.name, ok=answer.ok
-        )
-        publish_after_commit(bus, RepositoryChanged(host.repository_id))
-    return TestResult(ok=answer.ok, reason=answer.reason, message=answer.message)
+            actor, "repository.tested", now=now, kind="repository", id=repository.id, name=repository.name,
+            host=host.name, ok=ok, restic_repository_id=restic_id,
+        )  # fmt: skip
+        publish_after_commit(bus, RepositoryChanged(repository.id))
+    return TestResult(ok=ok, reason=reason, message=message)
 
 
 def keep_stats(bus: EventBus, *, host_id: str, stats: RepositoryStats, now: datetime) -> None:
@@ -141,12 +217,15 @@ def keep_stats(bus: EventBus, *, host_id: str, stats: RepositoryStats, now: date
         known = {
             name: value
             for name, value in {
-                "restic_repository_id": stats.restic_repository_id,
                 "total_bytes": stats.total_bytes,
                 "snapshot_count": stats.snapshot_count,
             }.items()
             if value is not None
         }
+        repository = repositories.get(stats.repository_id)
+        if stats.restic_repository_id and not _keep_identity(repository, stats.restic_repository_id):
+            # Figures of another repository say nothing about this one.
+            known = {}
         Repository.update(stats_at=now, **known).where(Repository.id == stats.repository_id).execute()
         publish_after_commit(bus, RepositoryChanged(stats.repository_id))
 
@@ -158,6 +237,8 @@ def config_for_host(vault: Vault, *, host_id: str) -> ConfigSet:
     if repository is None:
         return ConfigSet(version=host.config_version)
     credential = repositories.credential(repository.id)
+    upkeep = repositories.credential(repository.id, repositories.MAINTENANCE)
+    upkeep_place = _secret_place(repository.id, repositories.MAINTENANCE)
     config = RepositoryConfig(
         id=repository.id,
         name=repository.name,
@@ -165,60 +246,81 @@ def config_for_host(vault: Vault, *, host_id: str) -> ConfigSet:
         password=vault.unseal(repository.password_sealed, place=_password_place(repository.id)),
         username=credential.username if credential else "",
         secret=vault.unseal(credential.secret_sealed, place=_secret_place(repository.id)) if credential else "",
+        maintenance_username=upkeep.username if upkeep else "",
+        maintenance_secret=vault.unseal(upkeep.secret_sealed, place=upkeep_place) if upkeep else "",
+        maintenance_location=upkeep.location if upkeep else "",
     )
     return ConfigSet(version=host.config_version, repositories=[config])
 
 
-def _check(form: RepositoryForm, existing: Repository | None) -> None:
-    wrong = {}
-    name, location = form.name.strip(), form.location.strip()
-    if not name or len(name) > 100 or not name.isprintable():
-        wrong["name"] = "Use 1 to 100 printable characters."
-    other = repositories.find_by_name(name)
-    if other is not None and (existing is None or other.id != existing.id):
-        wrong["name"] = "Another repository has this name already."
-    problem = _location_problem(location)
-    if problem:
-        wrong["location"] = problem
-    if existing is None and not form.password:
-        wrong["password"] = "A repository needs a password. Keep a copy elsewhere: without it nothing can be restored."
-    if len(form.password) > 1000 or "\n" in form.password or "\0" in form.password:
-        wrong["password"] = "Use at most 1,000 characters on one line."
-    if len(form.username) > 300 or not form.username.isprintable():
-        wrong["username"] = "Use at most 300 printable characters."
-    if len(form.secret) > 1000 or "\n" in form.secret or "\0" in form.secret:
-        wrong["secret"] = "Use at most 1,000 characters on one line."
-    if wrong:
-        raise Invalid(wrong)
+def _create(vault: Vault, form: RepositoryForm, now: datetime) -> str:
+    repository_id = new_ulid()
+    Repository.create(
+        id=repository_id,
+        name=form.name.strip(),
+        location=form.location.strip(),
+        password_sealed=vault.seal(form.password, place=_password_place(repository_id)),
+        created_at=now,
+        changed_at=now,
+    )
+    _save_credential(vault, repository_id, form, now)
+    return repository_id
 
 
-def _location_problem(location: str) -> str | None:
-    if not location:
-        return "Say where the repository is, for example rest:https://backup.example.net/web1 or /srv/backup."
-    if len(location) > 2000 or not location.isprintable():
-        return "Use at most 2,000 printable characters."
-    if not location.startswith(("/", *BACKENDS)):
-        return f"Start with / for a directory on the host, or with one of {' '.join(BACKENDS)}"
-    if re.match(r"(rest|s3):", location):
-        try:
-            parts = urlsplit(location.split(":", 1)[1])
-        except ValueError:
-            return "This is not a URL that restic can read."
-        if parts.password is not None or (location.startswith("rest:") and parts.username):
-            return "Leave user and password out of the location; they have fields of their own and are kept sealed."
-    if location.startswith("rest:") and not re.match(r"rest:https?://[^/]+", location):
-        return "A REST server looks like rest:https://backup.example.net/web1."
-    return None
-
-
-def _change(existing: Repository, form: RepositoryForm, sealed: bytes | None, now: datetime) -> None:
+def _change(vault: Vault, existing: Repository, form: RepositoryForm, now: datetime) -> None:
     values: dict[str, object] = {"name": form.name.strip(), "location": form.location.strip(), "changed_at": now}
-    if sealed is not None:
-        values["password_sealed"] = sealed
-    if form.location.strip() != existing.location or sealed is not None:
+    if form.password:
+        values["password_sealed"] = vault.seal(form.password, place=_password_place(existing.id))
+    if form.location.strip() != existing.location or form.password:
         # What was true of the old place says nothing about the new one.
-        values |= {"tested_at": None, "test_ok": None, "test_reason": "", "test_message": ""}
+        values |= {"tested_at": None, "test_ok": None, "test_reason": "", "test_message": "", "restic_id_seen": None}
     Repository.update(values).where(Repository.id == existing.id).execute()
+    _save_credential(vault, existing.id, form, now)
+
+
+def _audit_form(
+    actor: Actor, form: RepositoryForm, *, now: datetime, repository_id: str, is_new: bool, **more: object
+) -> None:
+    audit.record(
+        actor,
+        "repository.created" if is_new else "repository.changed",
+        now=now,
+        kind="repository",
+        id=repository_id,
+        name=form.name.strip(),
+        location=form.location.strip(),
+        password_changed=bool(form.password),
+        username=form.username.strip(),
+        secret_changed=bool(form.secret),
+        **more,
+    )
+
+
+def _keep_identity(repository: Repository, restic_id: str) -> bool:
+    """Learn the id of restic's own config, or compare it with the known one; False when another was found."""
+    known = repository.restic_repository_id
+    seen = None if known in (None, restic_id[:64]) else restic_id[:64]
+    Repository.update(restic_repository_id=known or restic_id[:64], restic_id_seen=seen).where(
+        Repository.id == repository.id
+    ).execute()
+    return seen is None
+
+
+def _other_identity(repository: Repository, restic_id: str) -> str:
+    return (
+        f"It opens, but it is another repository: its id is {restic_id[:10]}, known is"
+        f" {(repository.restic_repository_id or '')[:10]}. No job writes to it until an administrator accepts it."
+    )
+
+
+def _forget_identity(repository_id: str) -> None:
+    """What was known of the repository at the place before: its id, figures and snapshots."""
+    Repository.update(
+        restic_repository_id=None, restic_id_seen=None, total_bytes=None, snapshot_count=None, stats_at=None,
+        tested_at=None, test_ok=None, test_reason="", test_message="",
+    ).where(Repository.id == repository_id).execute()  # fmt: skip
+    Snapshot.delete().where(Snapshot.repository == repository_id).execute()
+    SnapshotListing.delete().where(SnapshotListing.repository == repository_id).execute()
 
 
 def _save_credential(vault: Vault, repository_id: str, form: RepositoryForm, now: datetime) -> None:
@@ -252,5 +354,5 @@ def _password_place(repository_id: str) -> str:
     return f"repositories:{repository_id}:password"
 
 
-def _secret_place(repository_id: str) -> str:
-    return f"repository_credentials:{repository_id}:everyday"
+def _secret_place(repository_id: str, slot: str = repositories.EVERYDAY) -> str:
+    return f"repository_credentials:{repository_id}:{slot}"

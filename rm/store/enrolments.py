@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from peewee import fn
+
 from rm.errors import NotFound
 from rm.store.models import Enrolment, EnrolmentToken, Host, HostCredential
 
@@ -25,7 +27,12 @@ def hosts_of_token(token_id: str) -> list[Host]:
 
 
 def find_unused(token_id: str, machine_id: str, *, since: datetime) -> Host | None:
-    """The host that this machine enrolled with this token since then and that has not connected yet."""
+    """The host that this machine enrolled with this token since then and that has not connected with it yet."""
+    used_since = HostCredential.select().where(
+        HostCredential.host == Host.id,
+        HostCredential.created_at >= Enrolment.enrolled_at,
+        HostCredential.first_used_at.is_null(False),
+    )
     return (
         Host.select()
         .join(Enrolment)
@@ -33,9 +40,55 @@ def find_unused(token_id: str, machine_id: str, *, since: datetime) -> Host | No
             Enrolment.token == token_id,
             Enrolment.machine_id == machine_id,
             Enrolment.enrolled_at >= since,
-            Host.first_hello_at.is_null(),
+            Host.revoked_at.is_null(),
+            ~fn.EXISTS(used_since),
         )
         .first()
+    )
+
+
+def has_connected_since(host_id: str, *, since: datetime) -> bool:
+    """Whether the credential that the host got since then, and that is still good, was used for a hello."""
+    return (
+        HostCredential.select()
+        .where(
+            HostCredential.host == host_id,
+            HostCredential.revoked_at.is_null(),
+            HostCredential.created_at >= since,
+            HostCredential.first_used_at.is_null(False),
+        )
+        .exists()
+    )
+
+
+def enrolled_at(token_id: str, host_id: str) -> datetime | None:
+    """When the token let this host in."""
+    found = Enrolment.get_or_none(Enrolment.token == token_id, Enrolment.host == host_id)
+    return found.enrolled_at if found else None
+
+
+def in_use_since(host_id: str) -> datetime | None:
+    """When the credential that the host uses was used first."""
+    found = (
+        HostCredential.select()
+        .where(
+            HostCredential.host == host_id,
+            HostCredential.revoked_at.is_null(),
+            HostCredential.first_used_at.is_null(False),
+        )
+        .order_by(HostCredential.first_used_at.desc())
+        .first()
+    )
+    return found.first_used_at if found else None
+
+
+def undelivered(host_id: str) -> HostCredential | None:
+    """The renewal of the host's credential that it has not used yet."""
+    return HostCredential.get_or_none(
+        HostCredential.host == host_id,
+        HostCredential.revoked_at.is_null(),
+        HostCredential.first_used_at.is_null(),
+        HostCredential.plain_sealed.is_null(False),
     )
 
 

@@ -1,6 +1,6 @@
 """Named queries about hosts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ from peewee import Case, Expression, fn
 
 from rm.domain import health
 from rm.errors import NotFound
+from rm.store.database import db
 from rm.store.models import BackupDay, Host, HostCredential, HostTag, Job, Repository, SourceGroup
 
 
@@ -72,14 +73,30 @@ def online(now: datetime) -> Expression:
     return Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
 
 
+STATUSES: dict[str, tuple[Callable[[datetime], Expression], bool]] = {
+    "problems": (protected, False),
+    "protected": (protected, True),
+    "online": (online, True),
+    "offline": (online, False),
+}
+
+
 def list_page(
     *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0
 ) -> tuple[list[HostRow], int]:
-    """One page of hosts, problems first, and how many match in all; `status` is problems, online or offline."""
-    query = Host.select()
+    """One page of hosts, problems first, and how many match in all; `status` is revoked, one of STATUSES, or empty."""
+    ids, total = list_ids(now=now, q=q, tag=tag, status=status, limit=limit, offset=offset)
+    return rows_of(ids, now=now), total
+
+
+def list_ids(
+    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0
+) -> tuple[list[str], int]:
+    """The ids of one page of hosts, problems first and revoked ones last, and how many match in all."""
+    found = Host.select(Host.id)
     if q:
         tagged = HostTag.select(HostTag.host_id).where(HostTag.tag.contains(q))
-        query = query.where(
+        found = found.where(
             Host.name.contains(q)
             | Host.hostname.contains(q)
             | Host.last_address.contains(q)
@@ -88,16 +105,25 @@ def list_page(
             | Host.id.in_(tagged)
         )
     if tag:
-        query = query.where(Host.id.in_(HostTag.select(HostTag.host_id).where(HostTag.tag == tag)))
-    if status == "problems":
-        query = query.where(~_true(protected(now)))
-    elif status == "online":
-        query = query.where(online(now))
-    elif status == "offline":
-        query = query.where(~_true(online(now)))
-    total = query.count()
-    page = query.order_by(_true(protected(now)), Host.name, Host.id).limit(limit).offset(offset)
-    return rows(list(page), now=now), total
+        found = found.where(Host.id.in_(HostTag.select(HostTag.host_id).where(HostTag.tag == tag)))
+    if status == "revoked":
+        found = found.where(Host.revoked_at.is_null(False))
+    elif status in STATUSES:
+        wanted, is_so = STATUSES[status]
+        condition = _true(wanted(now))
+        found = found.where(Host.revoked_at.is_null() & (condition if is_so else ~condition))
+    # the id comes last, so that the order is total and no host is on two pages or on none
+    page = (
+        found.order_by(_true(Host.revoked_at.is_null(False)), _true(protected(now)), Host.name, Host.id)
+        .limit(limit)
+        .offset(offset)
+    )
+    if q:
+        # counted while it is searched: texts are compared once, not twice
+        both = list(page.select(Host.id, fn.COUNT(Host.id).over()).tuples())
+        if both or not offset:
+            return [host_id for host_id, _ in both], both[0][1] if both else 0
+    return [host_id for (host_id,) in page.tuples()], found.count()
 
 
 def row(host_id: str, *, now: datetime) -> HostRow:
@@ -134,6 +160,12 @@ def rows(hosts: list[Host], *, now: datetime) -> list[HostRow]:
         )
         for host in hosts
     ]
+
+
+def rows_of(host_ids: Sequence[str], *, now: datetime) -> list[HostRow]:
+    """Rows for the hosts with these ids in their order; those that are gone are left out."""
+    found = {host.id: host for host in list_by_ids(host_ids)} if host_ids else {}
+    return rows([found[host_id] for host_id in host_ids if host_id in found], now=now)
 
 
 def _row(
@@ -176,19 +208,22 @@ def _row(
 
 
 def counts(*, now: datetime) -> dict[str, int]:
-    """How many hosts there are in all, protected, with problems and online."""
+    """How many hosts there are by state; "all" are those that are not revoked."""
+    stands = Host.revoked_at.is_null()
     one = Host.select(
         fn.COUNT(Host.id),
+        fn.COALESCE(fn.SUM(_true(stands)), 0),
         fn.COALESCE(fn.SUM(_true(protected(now))), 0),
-        fn.COALESCE(fn.SUM(_true(online(now))), 0),
-    ).where(Host.revoked_at.is_null())
-    total, safe, connected = one.tuples().get()
+        fn.COALESCE(fn.SUM(_true(stands & online(now))), 0),
+    )
+    known, total, safe, connected = one.tuples().get()
     return {
         "all": total,
         "protected": safe,
         "problems": total - safe,
         "online": connected,
         "offline": total - connected,
+        "revoked": known - total,
     }
 
 
@@ -241,14 +276,17 @@ def _running_jobs(ids: Iterable[str]) -> dict[str, Job]:
 
 def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
     days = [(now - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(health.DAYS_SHOWN - 1, -1, -1)]
-    found: dict[str, dict[str, str]] = {host_id: {} for host_id in ids}
+    place = {day: index for index, day in enumerate(days)}
+    found = {host_id: ["n"] * len(days) for host_id in ids}
     query = BackupDay.select(
         BackupDay.host, BackupDay.day, BackupDay.succeeded, BackupDay.warnings, BackupDay.failed
-    ).where(BackupDay.host.in_(ids), BackupDay.day >= days[0])
-    # tuples: thirty model objects a host took almost half of the page's time
-    for host_id, day, succeeded, warnings, failed in query.tuples():
-        found[host_id][day] = "f" if failed and not (succeeded or warnings) else "w" if warnings or failed else "o"
-    return {host_id: [found[host_id].get(day, "n") for day in days] for host_id in ids}
+    ).where(BackupDay.host.in_(ids), BackupDay.day.between(days[0], days[-1]))
+    # plain tuples from SQLite: thirty rows a host, which peewee's own took a third of the page's time to make
+    for host_id, day, succeeded, warnings, failed in db.execute(query):
+        found[host_id][place[day]] = (
+            "f" if failed and not (succeeded or warnings) else "w" if warnings or failed else "o"
+        )
+    return found
 
 
 def _grouped(query: Iterable[HostTag], attribute: str) -> dict[str, list[str]]:

@@ -42,10 +42,48 @@ def list_open(*, limit: int = 1000) -> list[Job]:
     return list(Job.select().where(Job.state != "finished").order_by(Job.id).limit(limit))
 
 
+def list_for_dispatch(host_id: str) -> list[Job]:
+    """The open jobs of a host and of every repository that they use, oldest first, with their hosts."""
+    used = Job.select(Job.repository).where(
+        Job.host == host_id, Job.state != "finished", Job.repository.is_null(False)
+    )  # fmt: skip
+    query = Job.select(Job, Host).join(Host).where(
+        Job.state != "finished", (Job.host == host_id) | Job.repository.in_(used)
+    )  # fmt: skip
+    return list(query.order_by(Job.id))
+
+
+def list_waiting(repository_ids: list[str] | None = None, *, limit: int = 500) -> list[Job]:
+    """The jobs that were held back: in all, or at these repositories."""
+    query = Job.select().where(
+        Job.state != "finished", Job.state == "queued", Job.dispatched_at.is_null(), Job.waits_for != ""
+    )
+    if repository_ids is not None:
+        query = query.where(Job.repository.in_(repository_ids))
+    return list(query.order_by(Job.id).limit(limit))
+
+
+def open_for_repository(repository_id: str, *, limit: int = 50) -> list[Job]:
+    """The queued and running jobs at a repository, oldest first, with their hosts."""
+    query = Job.select(Job, Host).join(Host).where(Job.repository == repository_id, Job.state != "finished")
+    return list(query.order_by(Job.id).limit(limit))
+
+
+def list_for_repository(repository_id: str, *, limit: int = 10) -> list[Job]:
+    """The newest jobs that kept a repository in order, with their hosts."""
+    query = Job.select(Job, Host).join(Host).where(
+        Job.repository == repository_id, Job.kind.in_(("init", "check", "unlock", "prune", "forget"))
+    )  # fmt: skip
+    return list(query.order_by(Job.id.desc()).limit(limit))
+
+
 def list_queued_until(now: datetime) -> list[Job]:
     """The jobs that waited in the queue until their time ran out."""
     return list(
-        Job.select().where(Job.state == "queued", Job.dispatched_at.is_null(), Job.expires_at <= now).limit(500)
+        Job.select()
+        # "not finished" besides: only so does SQLite use the index of open jobs
+        .where(Job.state != "finished", Job.state == "queued", Job.dispatched_at.is_null(), Job.expires_at <= now)
+        .limit(500)
     )
 
 
@@ -60,14 +98,20 @@ def list_silent_since(instant: datetime) -> list[Job]:
 
 
 def list_running(*, limit: int = 20) -> list[Job]:
-    return list(Job.select(Job, Host).join(Host).where(Job.state == "running").order_by(Job.id).limit(limit))
+    return list(
+        Job.select(Job, Host)
+        .join(Host)
+        .where(Job.state != "finished", Job.state == "running")
+        .order_by(Job.id)
+        .limit(limit)
+    )
 
 
 def counts_since(instant: datetime) -> dict[str, int]:
     """How many jobs ended since then by outcome, and how many are queued and running now."""
     ended = (
-        Job.select(Job.outcome, fn.COUNT(Job.id).alias("n"))
-        .where(Job.state == "finished", Job.finished_at >= instant)
+        Job.select(Job.outcome, fn.COUNT(Job.outcome).alias("n"))
+        .where(Job.finished_at >= instant)
         .group_by(Job.outcome)
     )
     found = {"succeeded": 0, "warnings": 0, "failed": 0, "cancelled": 0, "lost": 0, "queued": 0, "running": 0}

@@ -109,6 +109,7 @@ class Repository(Row):
     created_at = InstantField()
     changed_at = InstantField()
     is_append_only = BooleanField(default=False)
+    restic_id_seen = TextField(null=True)
 
     class Meta:
         table_name = "repositories"
@@ -120,6 +121,7 @@ class RepositoryCredential(Row):
     username = TextField()
     secret_sealed = BlobField()
     changed_at = InstantField()
+    location = TextField(default="")
 
     class Meta:
         table_name = "repository_credentials"
@@ -178,6 +180,7 @@ class HostCredential(Row):
     created_at = InstantField()
     first_used_at = InstantField(null=True)
     revoked_at = InstantField(null=True)
+    plain_sealed = BlobField(null=True)
 
     class Meta:
         table_name = "host_credentials"
@@ -335,6 +338,7 @@ class PendingHost(Row):
     decided_at = InstantField(null=True)
     decided_by = TextField(default="")
     host = ForeignKeyField(Host, null=True, on_delete="SET NULL")
+    claimed_at = InstantField(null=True)
 
     class Meta:
         table_name = "pending_hosts"

@@ -3,9 +3,10 @@
 from peewee import fn
 
 from rm.errors import NotFound
-from rm.store.models import Repository, RepositoryCredential
+from rm.store.models import Host, Repository, RepositoryCredential
 
 EVERYDAY = "everyday"
+MAINTENANCE = "maintenance"
 
 
 def find(repository_id: str | None) -> Repository | None:
@@ -26,6 +27,12 @@ def find_by_name(name: str) -> Repository | None:
 
 def list_all() -> list[Repository]:
     return list(Repository.select().order_by(Repository.name))
+
+
+def list_hosts_without() -> list[Host]:
+    """The hosts that have none yet and may still be given one."""
+    query = Host.select().where(Host.repository.is_null(), Host.revoked_at.is_null())
+    return list(query.order_by(Host.name, Host.id).limit(500))
 
 
 def credential(repository_id: str, slot: str = EVERYDAY) -> RepositoryCredential | None:

@@ -22,6 +22,8 @@ from rm.store.database import db
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.2
+# so many lines are not made to wait for the flush
+FLUSH_LINES = 5_000
 MAX_WAITING_LINES = 20_000
 MAX_LINES_PER_JOB = 100_000
 RETRY_SECONDS = 1.0
@@ -49,6 +51,7 @@ class Writer:
         self._changed = threading.Condition()
         self._batch = _Batch()
         self._flushing_lines = 0
+        self._has_enough = threading.Event()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._last_round = time.monotonic()
@@ -62,6 +65,7 @@ class Writer:
         """Commit what waits and end."""
         with self._changed:
             self._is_stopping = True
+            self._has_enough.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -96,6 +100,8 @@ class Writer:
             )
             self._batch.lines.append((job_id, host_id, lines, done))
             self._batch.line_count += len(lines)
+            if self._batch.line_count >= FLUSH_LINES:
+                self._has_enough.set()
             self._changed.notify()
 
     def _run(self) -> None:
@@ -108,10 +114,11 @@ class Writer:
                     if not self._batch and not is_last:
                         continue
                 if not is_last:
-                    time.sleep(FLUSH_SECONDS)
+                    self._has_enough.wait(FLUSH_SECONDS)
                 with self._changed:
                     batch, self._batch = self._batch, _Batch()
                     self._flushing_lines = batch.line_count
+                    self._has_enough.clear()
                 if batch:
                     self._flush_safely(batch)
                 with self._changed:
@@ -134,12 +141,12 @@ class Writer:
             try:
                 events = _store(batch)
             except (DatabaseError, sqlite3.Error) as error:
-                self._trouble = f"the database cannot be written: {error}"
+                self._trouble = f"the database cannot be written: {_reason(error)}"
                 if not is_final and not database.is_disk_trouble(error):
                     time.sleep(RETRY_SECONDS / 4)
                     continue
                 # Not stored, so not acknowledged: the agent keeps the lines and sends them again.
-                log.error("could not store %s log lines: %s", batch.line_count, error)
+                log.error("could not store %s log lines: %s", batch.line_count, _reason(error))
                 _tell(batch, stored=False)
                 return
             self._trouble = None
@@ -155,6 +162,13 @@ def _tell(batch: _Batch, *, stored: bool) -> None:
             done(stored)
         except Exception:
             log.exception("a session could not be told about its log lines")
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What went wrong first: SQLite rolls back by itself on a full disk, and peewee's own rollback then fails too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _store(batch: _Batch) -> list[Event]:
@@ -192,14 +206,19 @@ def _store(batch: _Batch) -> list[Event]:
             batch.samples,
         )
         # A job may have gone with its host meanwhile; OR IGNORE would not forgive the missing reference.
+        # Looked up once per job, as there may be thousands of lines of each.
+        there = {job_id for job_id in {line[0] for line in batch.lines} if _is_there(connection, job_id)}
         connection.executemany(
-            "INSERT OR IGNORE INTO job_log_lines (job_id, n, at, stream, text)"
-            " SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
-            [row for job_id, _, lines, _ in batch.lines for row in _line_rows(job_id, lines)],
+            "INSERT OR IGNORE INTO job_log_lines (job_id, n, at, stream, text) VALUES (?, ?, ?, ?, ?)",
+            [row for job_id, _, lines, _ in batch.lines if job_id in there for row in _line_rows(job_id, lines)],
         )
     events += [JobProgressed(job_id, host_id) for job_id, (host_id, _, _) in batch.progress.items()]
     events += [JobLogGrew(job_id, host_id) for job_id, host_id in {(j, h) for j, h, _, _ in batch.lines}]
     return events
+
+
+def _is_there(connection: sqlite3.Connection, job_id: str) -> bool:
+    return connection.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone() is not None
 
 
 def _line_rows(job_id: str, lines: list[LogLine]) -> list[tuple[Any, ...]]:

@@ -5,7 +5,9 @@ from flask import Flask
 from rm.config import Settings
 from rm.web import (
     accounts,
+    alerts,
     audit,
+    credentials,
     enrolments,
     errors,
     filters,
@@ -14,13 +16,26 @@ from rm.web import (
     layout,
     live,
     patterns,
+    pending_hosts,
     repositories,
     security,
     source_groups,
 )
 from rm.web.proxies import TrustedProxies, WsgiApp
 
-BLUEPRINTS = (hosts, enrolments, jobs, repositories, source_groups, accounts, audit, patterns)
+BLUEPRINTS = (
+    hosts,
+    enrolments,
+    jobs,
+    repositories,
+    source_groups,
+    accounts,
+    audit,
+    alerts,
+    pending_hosts,
+    credentials,
+    patterns,
+)
 
 
 def register(app: Flask) -> None:

@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 STRIP_CLASS = {"o": "ok", "w": "warning", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
 STRIP_WORDS = {
     "o": "backed up", "w": "finished with warnings", "f": "failed", "n": "nothing ran", "z": "host asleep",
     "d": "due later today",
+}  # fmt: skip
+
+
+DAY_PITCH, DAY_GAP = 7, 2
+# Heights at which a day's mark is drawn; the line of the chart is at 13.5.
+TRACE_LINES = {
+    "o": ("6.5",), "w": ("2.5", "10.5"), "f": ("18.5",), "n": ("13.5",), "z": ("7.5", "12.5"), "d": ("1", "12.5"),
 }  # fmt: skip
 
 
@@ -55,6 +62,25 @@ def _strip_days(codes: str, today: date) -> tuple[dict[str, str], ...]:
         }
         for index, code in enumerate(codes)
     )
+
+
+def strip_trace(codes: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """A strip as few lines: the kind of day, and the path along all days of it; the stylesheet dashes them."""
+    return _strip_trace("".join(codes))
+
+
+@lru_cache(maxsize=4096)
+def _strip_trace(codes: str) -> tuple[tuple[str, str], ...]:
+    # A run of equal days is one dashed line, which keeps a page of fifty strips below the weight of two photographs.
+    paths: dict[str, list[str]] = {}
+    at = 0
+    for code, run in groupby(codes):
+        count = len(list(run))
+        paths.setdefault(STRIP_CLASS[code], []).extend(
+            f"M{at * DAY_PITCH} {y}h{count * DAY_PITCH - DAY_GAP}" for y in TRACE_LINES[code]
+        )
+        at += count
+    return tuple((kind, "".join(parts)) for kind, parts in paths.items())
 
 
 def strip_summary(codes: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ class Waiting:
     host: Host | None = None
     said: str = ""
     more: str = ""
+    since: datetime | None = None
 
 
 def values(token: EnrolmentToken, *, base_url: str, now: datetime) -> dict[str, Any]:
@@ -35,7 +36,8 @@ def waiting(token: EnrolmentToken, now: datetime) -> Waiting:
     let_in = enrolments.hosts_of_token(token.id)
     if let_in:
         host = let_in[0]
-        return Waiting("connected" if host.first_hello_at else "enrolled", host)
+        state = "connected" if _has_connected(token, host) else "enrolled"
+        return Waiting(state, host, since=enrolments.enrolled_at(token.id, host.id))
     if token.revoked_at is not None:
         return Waiting("over", said="This token was revoked", more="It lets nobody in any more.")
     if token.expires_at <= now:
@@ -47,6 +49,14 @@ def waiting(token: EnrolmentToken, now: datetime) -> Waiting:
     if token.uses >= token.max_uses:
         return Waiting("over", said="The token is used up", more="The host it let in was removed since.")
     return Waiting("waiting")
+
+
+def _has_connected(token: EnrolmentToken, host: Host) -> bool:
+    if token.host_id is None:
+        return host.first_hello_at is not None
+    # This one has connected in its earlier life; what counts is a hello with the new credential.
+    since = enrolments.enrolled_at(token.id, host.id)
+    return since is not None and enrolments.has_connected_since(host.id, since=since)
 
 
 class EnrolmentView:

@@ -7,7 +7,7 @@ from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
 from rm.services import enrolments as service
-from rm.store import enrolments
+from rm.store import enrolments, hosts
 from rm.web import context, enrolment_view, security
 from rm.web.layout import page
 
@@ -35,7 +35,12 @@ def mint() -> AnyResponse:
         )
     except Invalid as error:
         return _form(tags, error.fields, status=422)
-    path = f"/hosts/add/{token.id}"
+    return show_once(token.id, plain)
+
+
+def show_once(token_id: str, plain: str) -> AnyResponse:
+    """To the page that shows a fresh token, this once, and waits for the host."""
+    path = f"/hosts/add/{token_id}"
     response = security.redirect_to(path)
     # A secret in an address would stay in histories and logs; this cookie is read once, on that page only.
     response.set_cookie(
@@ -53,28 +58,19 @@ def wait(token_id: str) -> Response:
     base_url = runtime().settings.base_url
     values = enrolment_view.values(token, base_url=base_url, now=context.now())
     plain = request.cookies.get(TOKEN_COOKIE, "")
+    if token.host_id is not None:
+        values |= {"host": hosts.get(token.host_id), "again_line": service.reenrol_command(base_url, plain)}
     response = page(
-        "hosts/waiting.html", section="fleet", live_url=f"/live/enrolments/{token_id}",
-        plain_token=bool(plain), install_line=install_line(base_url, plain), **values,
+        "hosts/waiting.html" if token.host_id is None else "hosts/again.html",
+        section="fleet", live_url=f"/live/enrolments/{token_id}",
+        plain_token=bool(plain), **values,
+        install_line=service.install_command(base_url=base_url, token=plain, again=token.host_id is not None),
     )  # fmt: skip
     if plain:
         response.delete_cookie(
             TOKEN_COOKIE, path=f"/hosts/add/{token_id}", httponly=True, samesite="Lax", secure=security.is_secure()
         )
     return response
-
-
-def install_line(base_url: str, token: str) -> str:
-    """The lines that fetch, enrol and start the agent; the token is in no argument list."""
-    return "\n".join(
-        (
-            f"export RM_TOKEN={token}",
-            "printf 'Authorization: Bearer %s' \"$RM_TOKEN\" |",
-            f"  curl -fsSL -H @- -o rm-agent '{base_url}/agent/binary?os=linux&arch=any' &&",
-            f"python3 rm-agent enroll --server {base_url} &&",
-            "unset RM_TOKEN && python3 rm-agent run",
-        )
-    )
 
 
 def _form(tags: str, fields: dict[str, str], *, status: int = 200) -> Response:

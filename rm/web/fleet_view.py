@@ -5,24 +5,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask
 
-from rm.domain import health
-from rm.events import Event, EventBus, JobLogGrew, JobProgressed, ListenerFellBehind
-from rm.store import hosts, jobs, repositories
-from rm.web import fragments
+from rm.events import AlertsChanged, Event, EventBus, HostSeen, JobLogGrew, ListenerFellBehind, PendingHostsChanged
+from rm.store import hosts
+from rm.web import fleet_summary, fragments
+from rm.web.fleet_summary import UNCOUNTED
 from rm.web.fragments import Fragment
 
 PAGE_SIZE = 50
-NEEDS_SHOWN = 5
-NEEDS_READ = 25
-URGENCY = {"failed": 0, "late": 1, "offline": 2, "never": 3, "running": 4}
 SUMMARY_SECONDS = 1.0
-STATUSES = ("problems", "online", "offline")
+TAGS_SHOWN = 12
+# They change nothing that a row shows: a host that turns silent does so by time, one that is back says hello.
+UNSEEN = (HostSeen, JobLogGrew, PendingHostsChanged, AlertsChanged)
+STATUSES = {
+    "problems": "Not protected", "protected": "Protected", "offline": "Offline", "online": "Online",
+    "revoked": "Revoked",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,38 +43,27 @@ class Query:
         kept = {key: value for key, value in values.items() if value and (key, value) != ("page", 1)}
         return f"{path}?{urlencode(kept)}" if kept else path
 
-    def rows(self, now: datetime) -> tuple[list[hosts.HostRow], int]:
-        return hosts.list_page(
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.q or self.tag or self.status)
+
+    def ids(self, now: datetime) -> tuple[list[str], int]:
+        """The hosts of this page in their order, and how many there are in all."""
+        return hosts.list_ids(
             q=self.q, tag=self.tag, status=self.status, now=now, limit=PAGE_SIZE, offset=(self.page - 1) * PAGE_SIZE
         )
 
 
-def summary(now: datetime) -> dict[str, Any]:
-    """What the page says about the whole fleet; the same for every viewer."""
-    counts = hosts.counts(now=now)
-    found = hosts.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
-    needs = [row for row in found if row.host.revoked_at is None]
-    needs.sort(key=lambda row: URGENCY.get(row.health.code, len(URGENCY)))
-    return {
-        "counts": counts,
-        "lamps": counts,
-        "needs": needs[:NEEDS_SHOWN],
-        "verdict": health.fleet_verdict(counts, tuple(hosts.list_unprotected(now=now))),
-        "jobs": jobs.counts_since(now - timedelta(hours=24)),
-        "stored": repositories.totals(),
-    }
-
-
 def values(query: Query, now: datetime) -> dict[str, Any]:
     """Everything the page shows."""
-    rows, total = query.rows(now)
-    found = summary(now)
+    ids, total = query.ids(now)
+    found = fleet_summary.shared().values(now)
     return found | {
-        "rows": rows,
+        "rows": hosts.rows_of(ids, now=now),
         "q": query.q,
         "tag": query.tag,
         "shown_status": query.status,
-        "filters": _filters(query, found["counts"]),
+        "filters": _filters(query, found["counts"], found["tags"]),
         "pager": pager(query, total),
     }
 
@@ -92,17 +84,22 @@ def pager(query: Query, total: int) -> dict[str, str]:
     }
 
 
-def _filters(query: Query, counts: dict[str, int]) -> list[dict[str, Any]]:
-    bare = not query.tag and not query.status
-    found = [{"label": "All", "count": counts["all"], "href": query.url(tag="", status="", page=1), "is_current": bare}]
-    for status in STATUSES:
+def _filters(query: Query, counts: dict[str, int], tags: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    everyone = counts["all"] + counts["revoked"]
+    found: list[dict[str, Any]] = [{
+        "label": "All", "count": everyone, "href": query.url(tag="", status="", page=1),
+        "is_current": not query.tag and not query.status,
+    }]  # fmt: skip
+    for status, word in STATUSES.items():
         is_current = query.status == status
-        if counts[status] or is_current:
+        # a filter that would leave all or nothing is no choice
+        if 0 < counts[status] < everyone or is_current:
             href = query.url(status="" if is_current else status, page=1)
-            found.append(
-                {"label": status.capitalize(), "count": counts[status], "href": href, "is_current": is_current}
-            )
-    for tag, count in hosts.list_tags()[:12]:
+            found.append({"label": word, "count": counts[status], "href": href, "is_current": is_current})
+    shown = tags[:TAGS_SHOWN]
+    if query.tag and query.tag not in dict(shown):
+        shown = [*shown, (query.tag, dict(tags).get(query.tag, 0))]
+    for tag, count in shown:
         is_current = query.tag == tag
         href = query.url(tag="" if is_current else tag, page=1)
         found.append({"label": tag, "count": count, "href": href, "is_current": is_current})
@@ -113,6 +110,7 @@ class SharedParts:
     """What all viewers of the fleet see alike, rendered once per change: host rows, and the summary each second."""
 
     MOST_ROWS = 5000
+    MOST_PAGES = 200
 
     def __init__(self, app: Flask, bus: EventBus) -> None:
         self._app = app
@@ -120,11 +118,12 @@ class SharedParts:
         self._rows: OrderedDict[str, tuple[str, Fragment]] = OrderedDict()
         self._epoch = 0
         self._stamps: dict[str, int] = {}
-        self._summary: tuple[float, list[Fragment]] | None = None
+        self._summary: tuple[dict[str, Any], list[Fragment]] | None = None
+        self._pages: OrderedDict[Query, tuple[float, list[str], int]] = OrderedDict()
         bus.on_event(self._note)
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, JobLogGrew):
+        if isinstance(event, UNSEEN):
             return
         host_id = getattr(event, "host_id", None)
         with self._lock:
@@ -166,11 +165,10 @@ class SharedParts:
                 self._rows.popitem(last=False)
 
     def summary(self, now: datetime) -> list[Fragment]:
-        """Verdict, problems, readouts and lamps, at most a second old."""
-        kept = self._summary
-        if kept is not None and time.monotonic() - kept[0] < SUMMARY_SECONDS / 2:
-            return kept[1]
-        found = summary(now)
+        """Verdict, problems, readouts and lamps."""
+        found = fleet_summary.shared(self._app).values(now)
+        if self._summary is not None and self._summary[0] is found:
+            return self._summary[1]
         parts = [
             fragments.render(self._app, template, found, target=target)
             for template, target in (
@@ -178,10 +176,24 @@ class SharedParts:
                 ("hosts/_needs.html", "#needs"),
                 ("hosts/_readouts.html", "#readouts"),
                 ("shared/_lamps.html", "#lamps"),
+                ("alerts/_badge.html", "#alert-badge"),
             )
         ]
-        self._summary = (time.monotonic(), parts)
+        self._summary = (found, parts)
         return parts
+
+    def ids(self, query: Query, now: datetime) -> tuple[list[str], int]:
+        """Which hosts a page shows, at most half a second old: most tabs show the same page."""
+        at = time.monotonic()
+        kept = self._pages.get(query)
+        if kept is not None and at - kept[0] < SUMMARY_SECONDS / 2:
+            return kept[1], kept[2]
+        ids, total = query.ids(now)
+        self._pages[query] = (at, ids, total)
+        self._pages.move_to_end(query)
+        while len(self._pages) > self.MOST_PAGES:
+            self._pages.popitem(last=False)
+        return ids, total
 
 
 def row_fragment(app: Flask, row: hosts.HostRow, now: datetime) -> Fragment:
@@ -209,8 +221,8 @@ class FleetView:
         events = list(events)
         if any(isinstance(event, ListenerFellBehind) for event in events):
             return self.everything(now)
-        touched = {event.host_id for event in events if hasattr(event, "host_id") and not isinstance(event, JobLogGrew)}
-        if any(not isinstance(event, (JobProgressed, JobLogGrew)) for event in events):
+        touched = {event.host_id for event in events if hasattr(event, "host_id") and not isinstance(event, UNSEEN)}
+        if any(not isinstance(event, UNCOUNTED) for event in events):
             self.is_behind = True
         shown = [host_id for host_id in self._ids if host_id in touched]
         found = self._shared.rows(shown, now) if shown else []
@@ -219,12 +231,14 @@ class FleetView:
         return found
 
     def _table(self, now: datetime) -> list[Fragment]:
-        rows, total = self._query.rows(now)
-        ids = [row.host.id for row in rows]
+        ids, total = self._shared.ids(self._query, now)
         if ids == self._ids and ids:
             return self._shared.rows(ids, now)
         self._ids = ids
-        table = fragments.render(self._app, "hosts/_table.html", {"rows": rows, "now": now}, target="#hosts")
+        values = {
+            "rows": hosts.rows_of(ids, now=now), "now": now, "q": self._query.q, "is_narrowed": self._query.is_narrowed
+        }  # fmt: skip
+        table = fragments.render(self._app, "hosts/_table.html", values, target="#hosts")
         foot = fragments.render(self._app, "shared/_pager.html", {"pager": pager(self._query, total)}, target="#pager")
         if not total:
             return [table, foot]

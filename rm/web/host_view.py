@@ -17,8 +17,8 @@ from rm.events import (
     RepositoryChanged,
     SnapshotsChanged,
 )
-from rm.store import hosts, jobs, snapshots, source_groups
-from rm.web import filters, fragments
+from rm.store import enrolments, hosts, jobs, snapshots, source_groups
+from rm.web import filters, fleet_summary, fragments
 from rm.web.fragments import Fragment
 
 JOBS_SHOWN = 8
@@ -82,7 +82,6 @@ def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any
         "may_edit_repository": permissions.is_allowed(role, "repositories.edit"),
         "may_edit_sources": permissions.is_allowed(role, "sources.edit"),
         "may_manage": permissions.is_allowed(role, "hosts.edit"),
-        "lamps": hosts.counts(now=now),
     }
     if tab == "overview":
         groups = source_groups.list_for_host(host_id)
@@ -102,7 +101,13 @@ def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any
         )
         found |= {"snapshots": shown, "listing": snapshots.listing(repository_id) if repository_id else None}
     elif tab == "settings":
-        found |= {"looks_like": hosts.find_like(row.host.machine_id, but=host_id)}
+        found |= {
+            "looks_like": hosts.find_like(row.host.machine_id, but=host_id),
+            "renewal": enrolments.undelivered(host_id),
+            "credential_since": enrolments.in_use_since(host_id),
+            "may_renew": permissions.is_allowed(role, "hosts.renew"),
+            "may_reenrol": permissions.is_allowed(role, "hosts.reenrol"),
+        }
     return found
 
 
@@ -114,7 +119,7 @@ def sentence(row: hosts.HostRow, now: datetime) -> Sentence:
     if code == "revoked":
         return Sentence(
             "This host is revoked: it cannot connect.",
-            more="Its history stays until you remove it. To bring it back, enrol it again.",
+            more="Its history stays until you remove it. To bring it back, enrol it again from its settings.",
         )
     if host.first_hello_at is None:
         return Sentence(
@@ -221,6 +226,12 @@ class HostView:
             ("hosts/_snapshots.html", "#snapshots"),
             ("shared/_lamps.html", "#lamps"),
         ),
+        "settings": (
+            ("hosts/_head.html", "#host-head"),
+            ("hosts/_verdict.html", "#host-verdict"),
+            ("hosts/_credential.html", "#credential"),
+            ("shared/_lamps.html", "#lamps"),
+        ),
     }
     _LITTLE = (
         ("hosts/_head.html", "#host-head"),
@@ -239,6 +250,7 @@ class HostView:
     def everything(self, now: datetime) -> list[Fragment]:
         """The whole tab as it is now; raises NotFound once the host is removed."""
         found = values(self._host_id, tab=self._tab, role=self._role, now=now)
+        found["lamps"] = fleet_summary.shared(self._app).lamps(now)
         self._repository_id = found["row"].host.repository_id
         parts = [
             fragments.render(self._app, template, found, target=target)

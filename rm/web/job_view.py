@@ -9,6 +9,7 @@ from flask import Flask
 from rm.domain import health, permissions
 from rm.domain.jobs import ORDERABLE
 from rm.events import Event, HostChanged, HostSeen, JobLogGrew, ListenerFellBehind
+from rm.services import jobs as job_service
 from rm.store import hosts, jobs, repositories
 from rm.store.models import Job
 from rm.web import fragments, job_words
@@ -20,6 +21,10 @@ CANCEL_POINTS = {
         "restic is asked to end and removes its lock.",
         "No snapshot is made; what was uploaded is kept and reused.",
     ),
+    "prune": (
+        "restic is asked to end and removes its lock.",
+        "No snapshot is harmed; what was not freed yet is freed by the next prune.",
+    ),
     "": ("restic is asked to end and removes its lock.",),
 }
 
@@ -30,12 +35,15 @@ def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
     is_online = health.is_online(is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now)
     is_open = job.state != "finished"
     ahead = _ahead(job) if job.state == "queued" else None
+    hold = job_service.blocker_of(job, now=now)
     return {
         "job": job,
         "host": host,
         "repository": repositories.find(job.repository_id),
         "progress": job.progress,
-        "line": job_words.state_line(job, host, is_online=is_online, ahead=ahead, now=now) if is_open else None,
+        "line": job_words.state_line(job, host, is_online=is_online, ahead=ahead, hold=hold, now=now)
+        if is_open
+        else None,
         "said": None if is_open else job_words.result(job, host),
         "readouts": job_words.readouts(job, jobs.samples(job.id)) if job.state != "queued" else [],
         "may_cancel": permissions.is_allowed(role, "jobs.cancel"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rm.domain import dispatch
 from rm.domain.jobs import SILENCE_UNTIL_LOST
 from rm.store.models import Host, Job
 from rm.web import drawings, filters
@@ -13,7 +14,7 @@ ADVICE = {
     "no_repository": "There is no repository at that place yet. Create it on the host's page, or correct the location.",
     "wrong_password": "The repository does not open with the stored password. Set the right one on the host's page.",
     "locked": "Another restic works on this repository, or one was killed and left its lock. "
-    "Try again when it is done; a lock whose owner is gone can be removed with restic unlock.",
+    "Try again when it is done; “Remove stale locks” on the repository's page removes one whose owner is gone.",
     "unreachable": "The host cannot reach the repository. "
     "Check the location, the network between them and the credentials, then use Test.",
     "restic_missing": "Install restic on the host, for example with apt install restic. The agent finds it by itself.",
@@ -27,6 +28,10 @@ ADVICE = {
     "not_configured": "The host did not have this repository's settings yet. Run it again once it is connected.",
     "unknown_to_agent": "The agent does not know this job any more; its state may have been wiped. Run it again.",
     "secrets_corrupt": "The agent's secrets file is damaged and was left as it is. Save the repository again.",
+    "append_only": "Its maintenance credential, on the repository's page, is the one that prune uses. "
+    "A rest-server is append-only as a whole: deleting takes a second one without --append-only on the same data.",
+    "repository_damaged": "Do not prune it. Copy it first, then follow the advice of restic in the log.",
+    "repository_changed": "Look at the repository's page: is the right disk mounted, is the location right?",
     "expired": "It can be ordered again at any time; it starts when the host is connected.",
     "silent": "If the host comes back and reports how it ended, this result is corrected.",
 }  # fmt: skip
@@ -40,6 +45,7 @@ class StateLine:
     deadline: datetime | None
     next: str
     detail: str = ""
+    blocker: Job | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,14 @@ class Readout:
     spark_label: str = ""
 
 
-def state_line(job: Job, host: Host, *, is_online: bool, ahead: Job | None, now: datetime) -> StateLine:
-    """What to say of a job that is queued or running; `ahead` is the open job of the same host before it."""
+def state_line(
+    job: Job, host: Host, *, is_online: bool, ahead: Job | None, now: datetime,
+    hold: tuple[dispatch.Hold, Job] | None = None,
+) -> StateLine:  # fmt: skip
+    """What to say of a job that is queued or running.
+
+    `ahead` is the open job of the same host before it, `hold` why the queue holds it back and for which other one.
+    """
     name = host.name
     if job.cancel_requested_at is not None:
         following = "restic ends, removes its lock, and the host reports it."
@@ -72,7 +84,7 @@ def state_line(job: Job, host: Host, *, is_online: bool, ahead: Job | None, now:
             following = f"{name} is told as soon as it connects."
         return StateLine(job.cancel_requested_at, None, following, f"Asked by {job.cancel_requested_by}.")
     if job.state == "queued":
-        return _queued(job, name, is_online=is_online, ahead=ahead)
+        return _queued(job, name, is_online=is_online, ahead=ahead, hold=hold)
     since = job.started_at or job.created_at
     if not is_online:
         given_up = (job.last_sign_at or since) + SILENCE_UNTIL_LOST
@@ -89,16 +101,36 @@ def state_line(job: Job, host: Host, *, is_online: bool, ahead: Job | None, now:
         "backup": f"{finish}, then the snapshots are listed.",
         "init": "The repository is created; then backups can run.",
         "snapshots": "The list appears on the host's page.",
+        "check": f"{finish}, then says whether there were errors. Other jobs in this repository wait meanwhile.",
+        "prune": f"{finish}. Other jobs in this repository wait meanwhile.",
+        "unlock": "Locks whose owner is gone are removed; those of living ones stay.",
     }.get(job.kind, f"{finish}.")
     detail = "If it is cancelled now, uploaded data is kept and reused." if job.kind == "backup" else ""
     return StateLine(since, None, following, detail)
 
 
-def _queued(job: Job, name: str, *, is_online: bool, ahead: Job | None) -> StateLine:
+_HOLD_DETAILS = {
+    dispatch.HOST_BUSY: "One job at a time per host.",
+    dispatch.REPOSITORY_BUSY: "A check or a prune must be alone in its repository.",
+    dispatch.BACKUPS_FIRST: "Backups go first; after an hour of waiting it has the next turn.",
+    dispatch.ITS_TURN: "That one has waited for more than an hour, or came first.",
+}
+
+
+def _queued(
+    job: Job, name: str, *, is_online: bool, ahead: Job | None, hold: tuple[dispatch.Hold, Job] | None
+) -> StateLine:
     if not is_online:
         return StateLine(
             job.created_at, job.expires_at, f"Starts as soon as {name} connects.",
             "It is not connected now. Nothing runs if it does not come back before the deadline.",
+        )  # fmt: skip
+    if hold is not None:
+        why, blocker = hold
+        what = f"{blocker.kind} of {blocker.source_group}" if blocker.source_group else blocker.kind
+        return StateLine(
+            job.created_at, job.expires_at, f"Starts after the {what} on {blocker.host.name}.",
+            _HOLD_DETAILS[why.code], blocker,
         )  # fmt: skip
     if ahead is not None:
         what = f"{ahead.kind} of {ahead.source_group}" if ahead.source_group else ahead.kind
@@ -113,12 +145,19 @@ def result(job: Job, host: Host) -> Result:
     summary = job.summary or {}
     more = ADVICE.get(job.reason, "")
     page = f"/hosts/{host.id}"
+    repository = f"/repositories/{job.repository_id}" if job.repository_id else f"{page}#repository"
+    settings = f"{repository}/edit" if job.repository_id else f"{page}/repository"
+    slot = f"{repository}/maintenance" if job.repository_id else repository
     links = {
+        "locked": {"href": repository, "word": "Open the repository"},
+        "append_only": {"href": slot, "word": "Set a maintenance credential"},
+        "repository_changed": {"href": repository, "word": "Open the repository"},
+        "repository_damaged": {"href": repository, "word": "Open the repository"},
         "no_repository": {"href": f"{page}#repository", "word": "Open the repository"},
-        "wrong_password": {"href": f"{page}/repository", "word": "Set the password"},
+        "wrong_password": {"href": settings, "word": "Set the password"},
         "unreachable": {"href": f"{page}#repository", "word": "Test the repository"},
         "source_missing": {"href": f"{page}#sources", "word": "Open the source groups"},
-        "secrets_corrupt": {"href": f"{page}/repository", "word": "Save the repository again"},
+        "secrets_corrupt": {"href": settings, "word": "Save the repository again"},
     }
     if job.outcome == "succeeded":
         return Result(text=job.message or _success(job, summary), more=_snapshot(summary))

@@ -28,7 +28,8 @@ def order(host_id: str) -> AnyResponse:
     """Queue a job and go to its page."""
     job = service.order(
         runtime().bus, host_id=host_id, kind=request.form.get("kind", ""),
-        source_group_id=request.form.get("source_group_id") or None, actor=context.actor(), now=context.now(),
+        source_group_id=request.form.get("source_group_id") or None, subset=request.form.get("subset", "").strip(),
+        actor=context.actor(), now=context.now(),
     )  # fmt: skip
     return redirect_to(f"/jobs/{job.id}")
 
@@ -87,7 +88,7 @@ def run_again(job_id: str) -> AnyResponse:
     job = jobs.get(job_id)
     again = service.order(
         runtime().bus, host_id=job.host_id, kind=job.kind, source_group_id=_group_id(job),
-        actor=context.actor(), now=context.now(),
+        subset=job.parameters.get("subset", ""), actor=context.actor(), now=context.now(),
     )  # fmt: skip
     return redirect_to(f"/jobs/{again.id}")
 

@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from rm.config import LOOPBACK
 from rm.runtime import runtime
-from rm.store import hosts
-from rm.web import context, drawings, security
+from rm.store import alerts
+from rm.web import context, drawings, fleet_summary, security
 
 COMPONENTS = (
     "button", "card", "command", "dialog", "empty", "flash", "form", "incident", "log", "menu", "nav", "page",
@@ -30,6 +30,8 @@ FLASHES = {
     "host_revoked": ("ok", "The credential is revoked. The host can no longer connect; an open connection was closed."),
     "host_removed": ("ok", "The host was removed. Its snapshots stay in the repository."),
     "repository_saved": ("ok", "The repository is saved. The host gets its password as soon as it is connected."),
+    "repository_kept": ("ok", "The repository is kept here. Let a host use it, then test it from there."),
+    "repository_accepted": ("ok", "Accepted. Jobs write to it again."),
     "test_ok": ("ok", "The host opened the repository."),
     "test_failed": ("failed", "The host could not open the repository; the reason is shown with it."),
     "source_saved": ("ok", "The source group is saved."),
@@ -37,6 +39,13 @@ FLASHES = {
     "cancel_asked": ("ok", "The job is being cancelled."),
     "token_gone": ("warning", "The token could not be shown. Make a new one."),
     "welcome": ("ok", "Your account is ready."),
+    "pending_approved": ("ok", "Approved. The machine comes in by itself, usually within seconds."),
+    "pending_rejected": ("ok", "Rejected. The machine is told so and gives up."),
+    "announcing_on": ("ok", "Hosts may announce themselves now."),
+    "announcing_off": ("ok", "Hosts need a token now; those that wait already may still be decided."),
+    "alert_acknowledged": ("ok", "Acknowledged. It stays open until it is resolved."),
+    "alert_resolved": ("ok", "Resolved. If it happens again, a new alert is raised."),
+    "credential_renewed": ("ok", "A new credential is on its way; until the host uses it, the present one works."),
 }
 
 
@@ -47,9 +56,11 @@ def register(app: Flask) -> None:
     app.jinja_env.globals.update(
         spark_path=drawings.spark_path,
         strip_days=drawings.strip_days,
+        strip_trace=drawings.strip_trace,
         strip_summary=drawings.strip_summary,
         strip_scale=drawings.strip_scale,
     )
+    fleet_summary.register(app, runtime(app).bus)
     app.context_processor(page_context)
     app.url_defaults(add_version)
     app.after_request(forget_flash)
@@ -77,7 +88,8 @@ def page_context() -> dict[str, Any]:
         "user": user,
         "may": context.may,
         "now": context.now(),
-        "lamps": hosts.counts(now=context.now()) if user else None,
+        "lamps": fleet_summary.shared().lamps(context.now()) if user else None,
+        "alert_count": alerts.count_raised() if user else 0,
         "flash": take_flash(),
         "stylesheets": STYLESHEETS,
         "base_url": runtime().settings.base_url,

@@ -14,15 +14,19 @@ from rm.errors import NotFound
 from rm.events import Event
 from rm.runtime import Runtime, runtime
 from rm.services import accounts
-from rm.store import enrolments, hosts, jobs
+from rm.store import enrolments, hosts, jobs, pending_hosts, repositories
 from rm.store.database import connection
 from rm.web import context, fragments, security
+from rm.web.alert_view import AlertView
+from rm.web.alerts import page_asked_for
 from rm.web.enrolment_view import EnrolmentView
 from rm.web.fleet_view import FleetView, SharedParts
 from rm.web.fragments import Fragment, Sent
 from rm.web.host_view import HostView
 from rm.web.hosts import asked_for
 from rm.web.job_view import JobView
+from rm.web.pending_view import PendingView
+from rm.web.repository_view import RepositoriesView, RepositoryView
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +80,42 @@ def job(job_id: str) -> Response:
     return stream(view, event_id=lambda: str(view.after_n))
 
 
+@live.get("/repositories")
+@allows("fleet.view")
+def repository_list() -> Response:
+    """The rows of the list of repositories."""
+    return stream(RepositoriesView(_app()))
+
+
+@live.get("/repositories/<repository_id>")
+@allows("fleet.view")
+def repository(repository_id: str) -> Response:
+    """The parts of a repository's page."""
+    repositories.get(repository_id)
+    return stream(RepositoryView(_app(), repository_id, role=_role()))
+
+
 @live.get("/enrolments/<token_id>")
 @allows("hosts.add")
 def enrolment(token_id: str) -> Response:
     """Whether the host that the page waits for is here."""
     enrolments.get_token(token_id)
     return stream(EnrolmentView(_app(), token_id, base_url=runtime().settings.base_url))
+
+
+@live.get("/pending-hosts/<pending_id>")
+@allows("fleet.view")
+def pending_host(pending_id: str) -> Response:
+    """Where an announced host stands."""
+    pending_hosts.get(pending_id)
+    return stream(PendingView(_app(), pending_id, role=_role()))
+
+
+@live.get("/alerts")
+@allows("fleet.view")
+def alert_list() -> Response:
+    """The list of alerts and their number."""
+    return stream(AlertView(_app(), role=_role(), page=page_asked_for(request.args.get("page", "1"))))
 
 
 def stream(view: View, *, event_id: Callable[[], str] = lambda: "") -> Response:

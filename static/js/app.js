@@ -34,14 +34,20 @@
     if (Math.abs(delta) < 5000) return 'just now';
     return delta > 0 ? 'in ' + span(delta) : span(-delta) + ' ago';
   };
-  const local = (kind, at) => (kind === 'clock' ? at.toLocaleTimeString([], {hour12: false}) : at.toLocaleString([], {dateStyle: 'medium', timeStyle: 'medium'}));
+  // made once: a formatter costs more than all that a page lets it format
+  const formats = {
+    clock: new Intl.DateTimeFormat([], {timeStyle: 'medium', hour12: false}),
+    full: new Intl.DateTimeFormat([], {dateStyle: 'medium', timeStyle: 'medium'}),
+    title: new Intl.DateTimeFormat([], {dateStyle: 'full', timeStyle: 'long'}),
+  };
   const tick = () => document.querySelectorAll('time[data-relative]').forEach((element) => {
     say(element, relative(element.dataset.relative, Date.parse(element.dateTime) - Date.now()));
   });
-  const localize = () => document.querySelectorAll('time[title]').forEach((element) => {
+  // a morph takes the title away from a time that the server wrote anew
+  const localize = () => document.querySelectorAll('time:not([title])').forEach((element) => {
     const at = new Date(element.dateTime);
-    element.title = at.toLocaleString([], {dateStyle: 'full', timeStyle: 'long'});
-    if (element.dataset.local) say(element, local(element.dataset.local, at));
+    element.title = formats.title.format(at);
+    if (element.dataset.local) say(element, formats[element.dataset.local].format(at));
   });
   const refresh = () => {
     applyTheme();

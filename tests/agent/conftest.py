@@ -51,6 +51,7 @@ class Rig:
     grace_seconds: float = 10.0
     backoff: Backoff = field(default_factory=Quick)
     agent: RunningAgent | None = None
+    program: str = "restic"
     _thread: threading.Thread | None = None
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -124,7 +125,7 @@ class Rig:
     def restic(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run the real restic on the rig's repository."""
         return subprocess.run(
-            ["restic", *arguments], env=self.environment(), capture_output=True, check=False, timeout=30
+            [self.program, *arguments], env=self.environment(), capture_output=True, check=False, timeout=30
         )
 
     def environment(self) -> dict[str, str]:
@@ -136,6 +137,13 @@ class Rig:
             "RESTIC_PASSWORD": self.password,
             "RESTIC_CACHE_DIR": str(self.base / "test-cache"),
         }
+
+    def use(self, program: str) -> None:
+        """Have the agent, and this rig, run that restic."""
+        self.program = program
+        if program != "restic" and self.paths.bin:
+            self.paths.bin.mkdir(parents=True, exist_ok=True)
+            (self.paths.bin / "restic").symlink_to(program)
 
     def locks(self) -> list[str]:
         return [name for name in os.listdir(Path(self.location) / "locks") if "-tmp-" not in name]

@@ -222,7 +222,7 @@ def test_a_started_job_that_the_agent_does_not_know_is_lost(rig: Rig) -> None:
 def test_kinds_of_a_later_release_and_unknown_repositories_fail_with_a_reason(rig: Rig) -> None:
     rig.start()
     connection = rig.server.connected()
-    orders = {"unsupported": rig.order("prune"), "not_configured": rig.order(repository_id="other")}
+    orders = {"unsupported": rig.order("restore"), "not_configured": rig.order(repository_id="other")}
 
     for order in orders.values():
         connection.send(order)

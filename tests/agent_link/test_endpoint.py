@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from rm.agent_link import endpoint
-from rm.domain.limits import ENROL_PER_ADDRESS
-from rm.services import enrolments, hosts
+from rm.domain.limits import DOWNLOAD_PER_ADDRESS, ENROL_PER_ADDRESS
+from rm.services import enrolments, hosts, pending_hosts
 from rm.store.models import Host
 from tests.cast import ALICE, NOW
 
@@ -101,11 +101,30 @@ def test_a_download_goes_on_where_it_stopped(client, web1, artifact):
 
 
 @pytest.mark.parametrize("secret", ["", "invented"])
-def test_strangers_get_no_agent(client, app, artifact, secret):
+def test_strangers_get_the_agent_slowly_while_hosts_may_announce_themselves(client, app, artifact, secret):
+    answers = [client.get("/agent/binary", headers=bearer(secret)) for _ in range(DOWNLOAD_PER_ADDRESS.count + 1)]
+
+    assert {answer.status_code for answer in answers[:-1]} == {200}
+    assert (answers[-1].status_code, answers[-1].json["error"]["code"]) == (429, "too_many")
+    assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+def test_known_hosts_are_not_slowed_down_by_strangers_behind_the_same_address(client, web1, artifact):
+    for _ in range(DOWNLOAD_PER_ADDRESS.count + 1):
+        client.get("/agent/binary")
+
+    assert client.get("/agent/binary", headers=bearer(web1.credential)).status_code == 200
+
+
+@pytest.mark.parametrize("secret", ["", "invented"])
+def test_strangers_get_no_agent_while_announcing_is_off(client, bus, artifact, secret):
+    pending_hosts.set_announcing(bus, is_enabled=False, actor=ALICE, now=NOW)
+
     assert client.get("/agent/binary", headers=bearer(secret)).status_code == 401
 
 
-def test_a_revoked_host_gets_no_agent(client, bus, web1, artifact):
+def test_a_revoked_host_gets_no_agent_while_announcing_is_off(client, bus, web1, artifact):
+    pending_hosts.set_announcing(bus, is_enabled=False, actor=ALICE, now=NOW)
     hosts.revoke_credential(bus, host_id=web1.id, actor=ALICE, now=NOW)
 
     assert client.get("/agent/binary", headers=bearer(web1.credential)).status_code == 401

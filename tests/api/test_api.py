@@ -158,3 +158,35 @@ def test_health_needs_no_session_and_is_honest_about_what_does_not_run(client):
 def test_ids_that_look_like_paths_are_only_ids(alice):
     assert alice.get("/api/v1/jobs/..%2f..%2fetc%2fpasswd/log.txt").status_code == 404
     assert alice.get(f"/api/v1/jobs/{new_ulid()}/log.txt").status_code == 404
+
+
+def test_repositories_are_listed_without_their_secrets(alice, bus, vault, web1):
+    cast.give_repository(bus, vault, web1)
+
+    [item] = alice.get("/api/v1/repositories").json["items"]
+
+    assert (item["host_ids"], item["is_append_only"], item["has_maintenance_credential"]) == ([web1.id], False, False)
+    assert "secret" not in str(item)
+    assert alice.get(f"/api/v1/repositories/{item['id']}").json == item
+
+
+def test_a_maintenance_credential_is_set_and_a_check_of_a_part_is_ordered(alice, bob, bus, vault, web1):
+    cast.give_repository(bus, vault, web1)
+    path = f"/api/v1/repositories/{cast.host_row(web1).repository_id}"
+
+    denied = bob.put(f"{path}/maintenance", json={"username": "keeper"})
+    kept = alice.put(f"{path}/maintenance", json={"username": "keeper", "secret": "s", "is_append_only": True})
+    ordered = bob.post(f"/api/v1/hosts/{web1.id}/jobs", json={"kind": "check", "subset": "1/10"})
+    senseless = bob.post(f"/api/v1/hosts/{web1.id}/jobs", json={"kind": "check", "subset": "x"})
+
+    assert (denied.status_code, kept.json["has_maintenance_credential"]) == (403, True)
+    assert (ordered.status_code, senseless.status_code) == (202, 422)
+    assert alice.put(f"{path}/maintenance", json={"is_append_only": "yes"}).status_code == 422
+
+
+def test_there_is_nothing_to_accept_where_the_repository_is_the_known_one(alice, bus, vault, web1):
+    cast.give_repository(bus, vault, web1)
+
+    answer = alice.post(f"/api/v1/repositories/{cast.host_row(web1).repository_id}/accept", json={"typed_name": "x"})
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (409, "nothing_to_accept")

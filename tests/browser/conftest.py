@@ -1,6 +1,7 @@
 """A real gunicorn, a real agent, a real browser; all on loopback."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -167,18 +168,6 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
     found.stop()
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(chromium: Browser, server: Server) -> Iterator[Callable[..., Watched]]:
     """Opens pages in fresh browser profiles; checks at the end that no console complained."""
@@ -220,7 +209,9 @@ def sign_in(watched: Watched, name: str = "alice") -> None:
 def token_on(page: Page) -> str:
     """The token in the install line that the page shows."""
     line = page.locator("#install-line").inner_text()
-    return line.split("RM_TOKEN=")[1].split()[0]
+    found = re.search(r"rme_[\w-]+", line)
+    assert found is not None, line
+    return found.group()
 
 
 def add_host(watched: Watched, server: Server, agent: Agent) -> str:

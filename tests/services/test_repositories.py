@@ -7,8 +7,9 @@ import pytest
 from rm.errors import HostOffline, Invalid, NotFound
 from rm.events import HostConfigChanged
 from rm.services import repositories, source_groups
-from rm.services.repositories import RepositoryForm
 from rm.services.repositories import test_on_host as try_on_host
+from rm.services.repository_forms import MaintenanceForm, RepositoryForm
+from rm.shared.protocol import RepositoryStats
 from rm.store.models import AuditEntry, Host, Repository, RepositoryCredential
 from rm.store.vault import UnsealError
 from tests import cast
@@ -185,3 +186,43 @@ def test_another_hosts_group_cannot_be_changed_or_removed(bus, web1, db1):
         group(bus, db1, made.id, name="stolen")
     with pytest.raises(NotFound):
         source_groups.remove(bus, host_id=db1.id, group_id=made.id, actor=BOB, now=NOW)
+
+
+def report(bus, host, repository, **stats):
+    repositories.keep_stats(
+        bus, host_id=host.id, stats=RepositoryStats(repository_id=repository.id, **stats), now=NOW
+    )  # fmt: skip
+    return Repository.get_by_id(repository.id)
+
+
+def test_the_first_id_is_learned_and_another_one_later_is_noted_but_not_believed(bus, vault, web1):
+    repository = save(bus, vault, web1)
+
+    first = report(bus, web1, repository, restic_repository_id="a" * 64, snapshot_count=3)
+    other = report(bus, web1, repository, restic_repository_id="b" * 64, snapshot_count=0)
+
+    assert (first.restic_repository_id, first.restic_id_seen) == ("a" * 64, None)
+    assert (other.restic_repository_id, other.restic_id_seen, other.snapshot_count) == ("a" * 64, "b" * 64, 3)
+
+
+def test_the_known_repository_back_at_its_place_ends_the_refusal(bus, vault, web1):
+    repository = save(bus, vault, web1)
+    for restic_id in ("a" * 64, "b" * 64, "a" * 64):
+        found = report(bus, web1, repository, restic_repository_id=restic_id)
+
+    assert found.restic_id_seen is None
+
+
+def test_a_maintenance_secret_is_sealed_for_its_own_slot(bus, vault, web1):
+    repository = save(bus, vault, web1)
+    form = MaintenanceForm(username="keeper", secret="may-delete")
+    repositories.set_maintenance(
+        bus, vault, repository_id=repository.id, form=form, is_append_only=True, actor=ALICE, now=NOW
+    )
+    sealed = {row.slot: row.secret_sealed for row in RepositoryCredential.select()}
+    RepositoryCredential.update(secret_sealed=sealed["everyday"]).where(
+        RepositoryCredential.slot == "maintenance"
+    ).execute()
+
+    with pytest.raises(UnsealError):
+        repositories.config_for_host(vault, host_id=web1.id)

@@ -52,6 +52,31 @@ def test_lines_are_committed_before_they_are_acknowledged(writer, web1, running)
     assert JobLogLine.select().count() == 50
 
 
+def test_many_lines_do_not_wait_for_the_next_flush(writer, web1, running, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 10 * WAIT)
+    monkeypatch.setattr(module, "FLUSH_LINES", 20)
+
+    assert store(writer, running, web1, lines(1, 20)) is True
+
+
+def test_a_stop_does_not_wait_for_the_next_flush(writer, web1, running, monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 10 * WAIT)
+    answers = queue.Queue()
+    writer.log_lines(job_id=running.id, host_id=web1.id, lines=lines(1, 3), done=answers.put)
+
+    writer.stop()
+
+    assert answers.get(timeout=WAIT) is True
+
+
+def test_lines_of_a_job_that_is_gone_do_not_hold_up_those_of_others(writer, web1, running):
+    answers = queue.Queue()
+    writer.log_lines(job_id="01GONE0000000000000000GONE", host_id=web1.id, lines=lines(1, 3), done=answers.put)
+
+    assert store(writer, running, web1, lines(1, 3)) is True
+    assert [line.job_id for line in JobLogLine.select()] == [running.id] * 3
+
+
 def test_lines_that_come_again_are_stored_once(writer, web1, running):
     store(writer, running, web1, lines(1, 5))
 

@@ -30,7 +30,7 @@ def test_programs_get_the_contracts_error_shape(stranger: Browser, path: str) ->
 def test_a_bug_shows_a_reference_and_the_log_has_it(
     app: Flask, alice: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rm.web.fleet_view.summary", lambda now: 1 / 0)
+    monkeypatch.setattr("rm.web.fleet_summary.summary", lambda now: 1 / 0)
 
     with caplog.at_level(logging.ERROR):
         page = alice.get("/")

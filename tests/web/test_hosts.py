@@ -55,8 +55,8 @@ def test_a_row_shows_state_last_backup_and_thirty_days(alice: Browser, web1: Enr
 
     row = f"#host-{web1.id}"
     assert page.text(f"{row} .status--ok").startswith("Protected")
-    assert len(page.soup.select(f"{row} .strip__day")) == 30
-    assert page.find(f"{row} .strip")["aria-label"] == "Last 30 days: 1 ok"
+    assert page.find(f"{row} .trace")["aria-label"] == "1 ok"
+    assert [path["class"] for path in page.soup.select(f"{row} .trace path")] == [["trace__none"], ["trace__ok"]]
 
 
 def test_search_and_filters_narrow_the_list(alice: Browser, web1: EnrolledHost, db1: EnrolledHost) -> None:

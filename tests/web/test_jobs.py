@@ -140,7 +140,7 @@ def test_the_end_is_one_sentence_with_what_to_do(
 def test_a_wrong_password_leads_to_the_repository_form(bob: Browser, job: Job) -> None:
     end(job, "failed", reason="wrong_password")
 
-    assert bob.get(f"/jobs/{job.id}").find("#job-state a.button")["href"] == f"/hosts/{job.host_id}/repository"
+    assert bob.get(f"/jobs/{job.id}").find("#job-state a.button")["href"] == f"/repositories/{job.repository_id}/edit"
 
 
 @pytest.mark.parametrize("summary", [{"data_added": "much"}, {"snapshot_id": 7}, {"files_new": True}, {"x": None}])

@@ -25,7 +25,11 @@ def values(bus: EventBus, vault: Vault, web1: EnrolledHost) -> dict[str, str]:
         id="01J00000000000000000000000", host=web1.id, kind="backup", state="queued", created_at=cast.NOW,
         expires_at=cast.NOW,
     )  # fmt: skip
-    return {"host_id": web1.id, "group_id": group_id, "job_id": job.id, "token_id": "none", "filename": "css/base.css"}
+    repository_id = cast.host_row(web1).repository_id
+    return {
+        "repository_id": repository_id, "host_id": web1.id, "group_id": group_id, "job_id": job.id,
+        "token_id": "none", "filename": "css/base.css",
+    }  # fmt: skip
 
 
 def routes(app: Flask, values: dict[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -79,6 +79,18 @@ def test_the_pattern_page_shows_every_class_of_a_component(alice: Browser, file:
     assert wanted - shown - STATES == set()
 
 
+def test_the_pattern_page_uses_every_macro() -> None:
+    macros = set(re.findall(r"macro (\w+)\(", (ROOT / "templates/shared/_macros.html").read_text()))
+    bodies = dict(
+        re.findall(r"macro (\w+)\((.*?)endmacro", (ROOT / "templates/shared/_macros.html").read_text(), re.DOTALL)
+    )
+    used = set(re.findall(r"\bm\.(\w+)\(", (ROOT / "templates/patterns/index.html").read_text()))
+    inner = {name for one in used for name in macros if re.search(rf"\b{name}\(", bodies.get(one, ""))}
+
+    # a live connection is nothing to be seen
+    assert macros - used - inner == {"live"}
+
+
 def test_the_pattern_page_gives_no_id_twice(alice: Browser) -> None:
     ids = [element["id"] for element in alice.get("/patterns").soup.select("[id]")]
 

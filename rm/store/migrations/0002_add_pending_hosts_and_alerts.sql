@@ -17,7 +17,8 @@ CREATE TABLE pending_hosts (
   expires_at TEXT NOT NULL,
   decided_at TEXT,
   decided_by TEXT NOT NULL DEFAULT '',
-  host_id TEXT REFERENCES hosts (id) ON DELETE SET NULL
+  host_id TEXT REFERENCES hosts (id) ON DELETE SET NULL,
+  claimed_at TEXT
 ) STRICT;
 CREATE INDEX pending_hosts_state ON pending_hosts (state, expires_at);
 
@@ -43,6 +44,12 @@ CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'reso
 CREATE INDEX alerts_state ON alerts (state, last_seen_at);
 CREATE INDEX alerts_host ON alerts (host_id);
 
+ALTER TABLE host_credentials ADD COLUMN plain_sealed BLOB;
 ALTER TABLE enrolment_tokens ADD COLUMN host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE;
 ALTER TABLE jobs ADD COLUMN waits_for TEXT NOT NULL DEFAULT '';
 ALTER TABLE repositories ADD COLUMN is_append_only INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE repositories ADD COLUMN restic_id_seen TEXT;
+ALTER TABLE repository_credentials ADD COLUMN location TEXT NOT NULL DEFAULT '';
+
+DROP INDEX jobs_finished;
+CREATE INDEX jobs_finished ON jobs (finished_at, outcome) WHERE finished_at IS NOT NULL;

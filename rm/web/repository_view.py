@@ -1,0 +1,138 @@
+"""The repositories' pages: what they show, and which parts of them change when something happens."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+
+from rm.domain import health, permissions
+from rm.domain.jobs import subset_problem
+from rm.events import Event, HostSeen, JobLogGrew, JobProgressed, ListenerFellBehind
+from rm.store import hosts, jobs, repositories
+from rm.store.models import Host, Repository
+from rm.web import fragments
+from rm.web.fragments import Fragment
+
+UNSEEN = (HostSeen, JobLogGrew, JobProgressed)
+
+
+def list_values() -> dict[str, Any]:
+    """What the list shows."""
+    return {
+        "rows": [
+            {
+                "repository": repository,
+                "hosts": hosts.list_for_repository(repository.id),
+                "open_jobs": jobs.open_for_repository(repository.id),
+            }
+            for repository in repositories.list_all()
+        ]
+    }
+
+
+def values(repository_id: str, *, role: str, now: datetime) -> dict[str, Any]:
+    """What the page of a repository shows to this role; raises NotFound."""
+    repository = repositories.get(repository_id)
+    users = hosts.list_for_repository(repository_id)
+    everyday = repositories.credential(repository_id)
+    maintenance = repositories.credential(repository_id, repositories.MAINTENANCE)
+    return {
+        "repository": repository,
+        "now": now,
+        "users": [(host, _is_online(host, now)) for host in users],
+        "everyday": everyday.username if everyday else "",
+        "maintenance": {"username": maintenance.username, "location": maintenance.location} if maintenance else None,
+        "open_jobs": jobs.open_for_repository(repository_id),
+        "past_jobs": [job for job in jobs.list_for_repository(repository_id) if job.state == "finished"],
+        "said": verdict(repository, users),
+        "may_run": permissions.is_allowed(role, "jobs.run"),
+        "may_test": permissions.is_allowed(role, "repositories.test"),
+        "may_edit": permissions.is_allowed(role, "repositories.edit"),
+        "can_prune": not repository.is_append_only or maintenance is not None,
+    }
+
+
+def verdict(repository: Repository, users: list[Host]) -> dict[str, str]:
+    """How it stands with a repository, and what to do next."""
+    if repository.restic_id_seen:
+        return {
+            "kind": "failed",
+            "text": "Another repository is at this place.",
+            "more": f"Known is {(repository.restic_repository_id or '')[:10]}, found was"
+            f" {repository.restic_id_seen[:10]}. No job writes to it until an administrator accepts it or corrects"
+            " the location.",
+        }
+    if repository.test_ok is False:
+        return {"kind": "failed", "text": "It could not be opened at the last test.", "more": repository.test_message}
+    if not users:
+        return {
+            "kind": "warning", "text": "No host uses it yet.",
+            "more": "Let a host use it below, then test it from there.",
+        }  # fmt: skip
+    if repository.restic_repository_id is None:
+        return {
+            "kind": "warning",
+            "text": "Nobody has opened it yet.",
+            "more": "Test it from a host: a repository that exists is taken over as it is. If there is none, create it"
+            " on the host's page.",
+        }
+    return {"kind": "ok", "text": f"In use by {len(users)} {'host' if len(users) == 1 else 'hosts'}.", "more": ""}
+
+
+def check_choice(form_value: str) -> tuple[str, str | None]:
+    """The subset that a check's form asks for, and what is wrong with it."""
+    subset = form_value.strip()
+    return subset, subset_problem(subset)
+
+
+def _is_online(host: Host, now: datetime) -> bool:
+    return health.is_online(is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now)
+
+
+class RepositoryView:
+    """One open tab of a repository's page."""
+
+    _PARTS = (
+        ("repositories/_head.html", "#repository-head"),
+        ("repositories/_verdict.html", "#repository-verdict"),
+        ("repositories/_facts.html", "#repository-facts"),
+        ("repositories/_jobs.html", "#repository-jobs"),
+        ("repositories/_hosts.html", "#repository-hosts"),
+    )
+
+    def __init__(self, app: Flask, repository_id: str, *, role: str) -> None:
+        self._app = app
+        self._repository_id = repository_id
+        self._role = role
+        self.is_behind = False
+
+    def everything(self, now: datetime) -> list[Fragment]:
+        """The page as it is now; raises NotFound once the repository is gone."""
+        found = values(self._repository_id, role=self._role, now=now)
+        return [fragments.render(self._app, template, found, target=target) for template, target in self._PARTS]
+
+    def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
+        """What these events changed on the page."""
+        return self.everything(now) if any(self._is_mine(event) for event in events) else []
+
+    def _is_mine(self, event: Event) -> bool:
+        if isinstance(event, UNSEEN):
+            return False
+        about = getattr(event, "repository_id", None)
+        return isinstance(event, ListenerFellBehind) or about in (None, self._repository_id)
+
+
+class RepositoriesView:
+    """One open tab of the list."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self.is_behind = False
+
+    def everything(self, now: datetime) -> list[Fragment]:
+        return [fragments.render(self._app, "repositories/_table.html", list_values(), target="#repositories")]
+
+    def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
+        """The list, unless nothing that it shows can have changed."""
+        return self.everything(now) if any(not isinstance(event, UNSEEN) for event in events) else []

@@ -1,0 +1,196 @@
+"""A fleet with a host and a job in every state, and with the longest and strangest names that are allowed."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from argon2 import PasswordHasher
+
+from rm.config import Settings
+from rm.factory import create_app
+from rm.runtime import runtime
+from rm.services import enrolments
+from rm.shared import instants
+from rm.shared.ids import new_ulid
+from rm.store import database
+from rm.store.models import (
+    BackupDay,
+    Host,
+    HostTag,
+    Job,
+    JobLogLine,
+    JobSample,
+    Repository,
+    Snapshot,
+    SnapshotListing,
+    SourceGroup,
+)
+from tests import cast
+
+LONG_NAME = "x" * 253
+RTL_NAME = "שרת-הגיבוי של חיפה"
+LONG_PATH = "/srv/" + "directory-without-any-space/" * 40 + "file.bin"
+STATES = ("ok", "failed", "late", "running", "never", "offline", "revoked")
+
+
+@dataclass
+class Scene:
+    """Where things are in it."""
+
+    hosts: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+    token_id: str = ""
+
+    def paths(self) -> list[str]:
+        """Every page that shows something of it."""
+        found = [
+            "/",
+            "/?q=nothing-has-this-name",
+            "/?status=problems&tag=production",
+            "/hosts/add",
+            "/audit",
+            "/patterns",
+        ]
+        found += [f"/hosts/add/{self.token_id}"]
+        found += [f"/hosts/{host_id}" for host_id in self.hosts.values()]
+        for name in ("ok", "long", "never"):
+            parts = ("/snapshots", "/jobs", "/settings", "/repository", "/sources/new", "/revoke", "/remove")
+            found += [f"/hosts/{self.hosts[name]}{part}" for part in parts]
+        found += [f"/jobs/{job_id}" for job_id in self.jobs.values()]
+        found += [f"/jobs/{self.jobs['running']}/cancel", "/nowhere"]
+        return found
+
+
+def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] | None = None) -> Scene:
+    """A data directory with the people of the cast and, unless told otherwise, the whole scene."""
+    app = create_app(Settings(data_dir=data_dir, base_url="http://localhost").checked())
+    with database.connection():
+        cast.add_people(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(cast.PASSWORD))
+        if fill is not None:
+            return fill(now)
+        scene = whole(now)
+        token, _ = enrolments.mint_token(runtime(app).bus, actor=cast.ALICE, now=now, tags=("production",))
+        scene.token_id = token.id
+        return scene
+
+
+def connect(data_dir: Path) -> None:
+    """Give their sockets back to the hosts that the start of the server found without one."""
+    now = instants.to_text(datetime.now(timezone.utc))
+    with sqlite3.connect(data_dir / "restic-manager.db", timeout=10) as database_file:
+        database_file.execute(
+            "UPDATE hosts SET connected_at = ?1, last_seen_at = ?1 WHERE hostname NOT IN ('offline', 'revoked')", (now,)
+        )
+
+
+def whole(now: datetime) -> Scene:
+    """Hosts in every state, then the long, the right-to-left and the hostile one."""
+    scene = Scene()
+    repository = add_repository("attic", now=now)
+    for state in STATES:
+        scene.hosts[state] = add_host(state, now=now, repository=None if state == "never" else repository)
+    scene.hosts["long"] = add_host(
+        "failed",
+        now=now,
+        name=LONG_NAME,
+        repository=add_repository("r" * 100, now=now, location="rest:https://backup.example.net/" + "p" * 300),
+    )
+    scene.hosts["rtl"] = add_host("ok", now=now, name=RTL_NAME, repository=repository)
+    scene.hosts["strange"] = add_host("late", now=now, name="web\n<b>1</b>\u202egnp.exe", repository=repository)
+    HostTag.create(host=scene.hosts["long"], tag="t" * 50)
+    ok = scene.hosts["ok"]
+    for state, outcome in (("queued", None), ("running", None)):
+        scene.jobs[state] = add_job(scene.hosts["running"], state, outcome, now=now)
+    for outcome in ("succeeded", "warnings", "failed", "cancelled", "lost"):
+        scene.jobs[outcome] = add_job(ok, "finished", outcome, now=now)
+    scene.jobs["long"] = add_job(
+        scene.hosts["long"], "finished", "failed", now=now, message=f"{LONG_PATH}: permission denied"
+    )
+    for number in range(6):
+        Snapshot.create(
+            repository=repository, id=f"{number:02x}" * 32, time=now - timedelta(days=number), hostname="ok",
+            username="root", paths=["/etc", LONG_PATH], tags=["system"], total_bytes=10**10, total_files=123456,
+            data_added=10**7,
+            listing_id="1",
+        )  # fmt: skip
+    SnapshotListing.create(repository=repository, listing_id="1", taken_at=now, host_id=ok, total=6)
+    return scene
+
+
+def add_repository(name: str, *, now: datetime, location: str = "rest:https://backup.example.net/attic") -> str:
+    made = Repository.create(
+        id=new_ulid(), name=name, location=location, password_sealed=b"nobody opens it here",
+        restic_repository_id="ab" * 32, total_bytes=812 * 2**30, snapshot_count=214, stats_at=now, tested_at=now,
+        test_ok=True, created_at=now, changed_at=now,
+    )  # fmt: skip
+    return str(made.id)
+
+
+def add_host(state: str, *, now: datetime, repository: str | None, name: str = "") -> str:
+    """A host that the pages show in this state."""
+    ages = {"late": timedelta(days=4), "never": None, "failed": timedelta(days=2)}
+    age = ages.get(state, timedelta(hours=5))
+    is_silent = state in ("offline", "revoked")
+    host_id = new_ulid()
+    Host.create(
+        id=host_id, name=name or f"{state}.example.net", hostname=state, os="linux",
+        os_name="Debian GNU/Linux 12 (bookworm)", arch="amd64", init="systemd", timezone="Europe/Paris",
+        agent_version="0.1.0",
+        restic_version="0.18.0", repository=repository, config_applied=1, enrolled_at=now - timedelta(days=60),
+        enrolled_by="alice",
+        first_hello_at=now - timedelta(days=60), connected_at=None if is_silent else now - timedelta(hours=9),
+        last_seen_at=now - timedelta(hours=3) if is_silent else now,
+        last_address="192.0.2.17", last_good_at=now - age if age else None,
+        revoked_at=now - timedelta(days=1) if state == "revoked" else None, running_sha256="7f3a" * 16,
+    )  # fmt: skip
+    HostTag.create(host=host_id, tag="production")
+    if repository:
+        SourceGroup.create(
+            id=new_ulid(), host=host_id, name="system", includes=["/etc", LONG_PATH if name else "/home"],
+            excludes=["*.tmp"], created_at=now, changed_at=now,
+        )  # fmt: skip
+        last = add_job(
+            host_id, "finished", "failed" if state == "failed" else "succeeded", now=now - (age or timedelta())
+        )
+        Host.update(last_backup_id=last).where(Host.id == host_id).execute()
+        if state == "running":
+            add_job(host_id, "running", None, now=now)
+    for back in range(1 if state in ("failed", "late") else 0, 28):
+        day = (now - timedelta(days=back)).strftime("%Y-%m-%d")
+        if state != "never":
+            failed = int(state == "failed" and back < 2)
+            BackupDay.create(host=host_id, day=day, succeeded=1 - failed, warnings=int(back == 9), failed=failed)
+    return host_id
+
+
+def add_job(host_id: str, state: str, outcome: str | None, *, now: datetime, message: str = "") -> str:
+    job_id = new_ulid()
+    ended = state == "finished"
+    reasons = {"failed": "locked", "warnings": "some_files_unreadable", "lost": "silent", "cancelled": "cancelled"}
+    Job.create(
+        id=job_id, host=host_id, kind="backup", state=state, outcome=outcome, reason=reasons.get(outcome or "", ""),
+        message=message or ("The repository is locked by another process." if outcome == "failed" else ""),
+        exit_code={"succeeded": 0, "warnings": 3, "failed": 11}.get(outcome or ""), source_group="system",
+        requested_by="alice", created_at=now - timedelta(minutes=13), expires_at=now + timedelta(hours=24),
+        started_at=None if state == "queued" else now - timedelta(minutes=12), finished_at=now if ended else None,
+        dispatched_at=None if state == "queued" else now - timedelta(minutes=12), last_sign_at=now,
+        command="restic --repo rest:https://backup.example.net/attic backup --json --tag system /etc /home",
+        progress={} if state == "queued" else {
+            "percent": 62.4, "files_done": 66030, "files_total": 105000, "bytes_done": 38 * 2**30,
+            "bytes_total": 61 * 2**30, "seconds_left": 412, "current_files": [LONG_PATH],
+        },
+        summary={"files_new": 12, "files_changed": 40, "data_added": 123456789, "snapshot_id": "ab" * 32}
+        if ended else {},
+    )  # fmt: skip
+    lines = [
+        ("out", "open repository"),
+        ("err", f"error: {LONG_PATH}: permission denied"),
+        ("err", "Fatal: unable to create lock"),
+    ]
+    for n, (stream, text) in enumerate(lines, 1):
+        JobLogLine.create(job=job_id, n=n, at=now - timedelta(minutes=10), stream=stream, text=text)
+    for second in range(0, 700, 10):
+        JobSample.create(job=job_id, elapsed_seconds=second, bytes_done=second * 10**7 * (1 + second % 30))
+    return job_id

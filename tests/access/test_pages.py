@@ -1,0 +1,91 @@
+"""What a page owes to everybody: axe-core's rules in both themes, and no sideways scrolling on a phone."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.access.conftest import AXE, Stage
+from tests.browser.conftest import PHONE, Watched
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+EMPTY_PATHS = ("/", "/hosts/add", "/audit", "/patterns", "/repositories", "/nowhere")
+SIGNED_OUT = ("/login", "/setup?token=wrong")
+RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
+OPTIONS: dict[str, Any] = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+}
+GRAVE = ("serious", "critical")
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds that is serious or critical: rule, element, and what it says."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(RUN_AXE, OPTIONS)
+    return [
+        f"{one['id']} {json.dumps(node['target'])}: {node['failureSummary'].splitlines()[-1].strip()}"
+        for one in found
+        if one["impact"] in GRAVE
+        for node in one["nodes"][:3]
+    ]
+
+
+def test_the_vendored_axe_is_what_it_is_said_to_be() -> None:
+    said = re.search(r"`([A-Za-z0-9+/=]{64})`", (Path(__file__).parent / "vendor" / "VERSIONS.md").read_text())
+
+    assert said is not None
+    assert base64.b64encode(hashlib.sha384(AXE.read_bytes()).digest()).decode() == said.group(1)
+
+
+def test_axe_would_find_something(full: Stage, look: Callable[..., Watched]) -> None:
+    page = look(full, bypass_csp=True).go("/audit")
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<p><button></button></p>')")
+
+    assert [said for said in violations(page) if said.startswith("button-name")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_any_page(full: Stage, look: Callable[..., Watched], scheme: str) -> None:
+    watched = look(full, color_scheme=scheme, bypass_csp=True)
+
+    found = {path: violations(watched.go(path)) for path in full.scene.paths()}
+
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_where_there_is_nothing_yet(
+    empty: Stage, look: Callable[..., Watched], scheme: str
+) -> None:
+    watched = look(empty, color_scheme=scheme, bypass_csp=True)
+    found = {path: violations(watched.go(path)) for path in EMPTY_PATHS}
+    watched.page.context.clear_cookies()
+    watched.expected = ("404", "403", "401", "410")
+
+    found |= {path: violations(watched.go(path)) for path in SIGNED_OUT}
+
+    assert {path: said for path, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desk"])
+def test_no_page_scrolls_sideways_whatever_the_names(
+    full: Stage, look: Callable[..., Watched], size: dict[str, int]
+) -> None:
+    watched = look(full, viewport=size)
+    wide = {}
+
+    for path in full.scene.paths():
+        page = watched.go(path)
+        extra = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if extra > 0:
+            wide[path] = extra
+
+    assert wide == {}

@@ -1,0 +1,1 @@
+"""install.sh: read from the server, run for real below a directory."""
