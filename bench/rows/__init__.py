@@ -1,0 +1,1 @@
+"""The rows, in the order in which they run; each is a function from its size to a Row."""

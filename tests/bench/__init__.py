@@ -1,0 +1,1 @@
+"""The benchmark: that each row runs, and that figures are judged rightly."""

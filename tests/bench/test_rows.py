@@ -1,0 +1,69 @@
+"""Every row runs at its smallest size against the real server, and leaves no process behind."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.packaging import build
+from bench import __main__ as command
+from bench import host, machine
+from bench.rows import agent, idle
+from bench.stage import BENCH_PYTHON, ROOT, BenchFailed, limited, scratch, until
+
+SMALLEST: dict[str, dict[str, Any]] = {
+    "idle": {"hosts": 3, "beat_seconds": 0.2, "burst_seconds": 0.1},
+    "ingest": {"hosts": 3, "messages": 5, "batches": 3, "repetitions": 1},
+    "storm": {"hosts": 3, "repetitions": 1},
+    "dashboard": {"hosts": 60, "requests": 2},
+    "fanout": {"hosts": 50, "browsers": 2, "rate": 50, "seconds": 1},
+    "browser": {"hosts": 3},
+    "agent": {"seconds": 0.2},
+    "backup": {"megabytes": 1, "small_files": 3, "repetitions": 1},
+}
+MARKS = {"browser": pytest.mark.browser, "backup": pytest.mark.restic}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not BENCH_PYTHON.exists():
+        pytest.skip("the benchmark's environment is missing: scripts/make-venv bench")
+    monkeypatch.setattr(idle, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(agent, "SETTLE_SECONDS", 0)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in SMALLEST])
+def test_a_row_measures_and_leaves_no_process(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in ("agent", "backup"):
+        artifact = tmp_path / "rm-agent"
+        wheels = build.fetch_wheels(ROOT / "requirements" / "agent.txt", ROOT / "build" / "agent-wheels")
+        build.build(artifact, wheels=wheels, version="9.9.9", seq=42)
+        monkeypatch.setattr(host, "ARTIFACT", artifact)
+    before = set(machine.tree(os.getpid()))
+
+    with scratch() as directory:
+        row = command.PLANS[name].measure(directory, **SMALLEST[name])
+
+    assert row.name == name and row.figures
+    assert all(math.isfinite(figure.value) for figure in row.figures)
+    until(lambda: set(machine.tree(os.getpid())) <= before, seconds=5, what="every process of the row has ended")
+
+
+def test_every_row_has_a_smallest_size() -> None:
+    assert set(SMALLEST) == set(command.PLANS)
+
+
+def test_a_row_that_takes_too_long_is_ended_with_a_sentence() -> None:
+    with pytest.raises(BenchFailed, match=r"longer than its 0\.05 s"), limited(0.05):
+        until(lambda: False, seconds=5, what="nothing")
+
+
+def test_an_unknown_row_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "idel"])
+
+    with pytest.raises(SystemExit):
+        command.main()
+
+    assert "there is no row 'idel'" in capsys.readouterr().err
