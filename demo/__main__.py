@@ -38,6 +38,8 @@ def main() -> int:
         is_good = _perform(_opening(play), rows)
         if is_good:
             print(f"\nFrom the start to the first finished backup: {time.monotonic() - begun:.1f} s\n", flush=True)
+            is_good = _perform(_more_hosts(play), rows)
+        if is_good:
             if arguments.auto:
                 is_good = _perform(_feats(play), rows)
             else:
@@ -81,6 +83,13 @@ def _opening(play: Play) -> list[Step]:
     ]
 
 
+def _more_hosts(play: Play) -> list[Step]:
+    return [
+        ("let one in that announced itself", play.announce),
+        ("back up to a rest-server", play.back_up_to_rest_server),
+    ]
+
+
 def _feats(play: Play) -> list[Step]:
     return [
         ("cancel a backup", play.cancel_one),
@@ -114,7 +123,7 @@ def _invite(play: Play) -> None:
         f"    {play.stage.base_url}\n"
         f"    user      {USERNAME}\n"
         f"    password  {play.password}\n\n"
-        "Sign in, open the host and press *Back up now* on “large” to watch a longer backup.\n"
+        "Sign in, open web1 and press *Back up now* on “large” to watch a longer backup.\n"
         f"Everything is in {play.stage.directory} and goes away with Ctrl-C.",
         flush=True,
     )

@@ -10,7 +10,7 @@ from demo.waiting import DemoFailed, check, until
 
 USERNAME = "admin"
 JOB_SECONDS = 180
-SECRETS_FILE = "host/state/secrets.json"
+SECRETS_FILE = "web1/state/secrets.json"
 
 
 class Play:
@@ -22,6 +22,7 @@ class Play:
         self.password = secrets.token_urlsafe(12)
         self.host_id = ""
         self.groups: dict[str, str] = {}
+        self._known: set[str] = set()
         self._known_large = 0
 
     def start_server(self) -> str:
@@ -36,12 +37,48 @@ class Play:
         return f"the setup link made {USERNAME}, who signed in"
 
     def enrol(self) -> str:
-        minted = self.person.ask("POST", "/enrolment-tokens", {"max_uses": 1})
-        self.stage.enrol(minted["token"])
-        self.stage.start_agent()
-        host = until(self._online_host, seconds=30, what="the host comes online")
-        self.host_id = host["id"]
-        return f"{host['name']} is online"
+        self.host_id = self._enrol_with_token("web1")
+        return "web1 is online"
+
+    def announce(self) -> str:
+        """db1 has no token: it shows a fingerprint, a person compares it and lets it in."""
+        machine = self.stage.machines["db1"]
+        fingerprint = machine.announce()
+
+        def waiting() -> dict[str, Any] | None:
+            found = self.person.ask("GET", "/pending-hosts")["items"]
+            return next((host for host in found if host["fingerprint"] == fingerprint), None)
+
+        pending = until(waiting, seconds=30, what="the server shows the same fingerprint")
+        self.person.ask("POST", f"/pending-hosts/{pending['id']}/approve")
+        machine.wait_until_let_in()
+        machine.start()
+        self._come_online("db1")
+        return f"db1 is online; both sides showed {fingerprint[:23]}…"
+
+    def back_up_to_rest_server(self) -> str:
+        """nas1 backs up to a rest-server that refuses deletions; to a directory where there is no rest-server."""
+        server = self.stage.start_rest_server()
+        host_id = self._enrol_with_token("nas1")
+        location = server.location if server else str(self.stage.directory / "second repository")
+        self._host(
+            "PUT",
+            "/repository",
+            {
+                "name": "nas",
+                "location": location,
+                "password": secrets.token_urlsafe(18),
+                "username": server.username if server else "",
+                "secret": server.password if server else "",
+            },
+            host_id=host_id,
+        )
+        self._finish(self._order("init", host_id=host_id), "succeeded")
+        body = {"name": "documents", "includes": [str(self.stage.documents)], "excludes": []}
+        group = self._host("POST", "/source-groups", body, host_id=host_id)
+        job = self._host("POST", "/jobs", {"kind": "backup", "source_group_id": group["id"]}, host_id=host_id)
+        self._finish(job["job_id"], "succeeded")
+        return f"nas1 backed up to {'an append-only rest-server' if server else 'a directory: no rest-server here'}"
 
     def set_repository(self) -> str:
         self._host(
@@ -93,10 +130,11 @@ class Play:
 
     def kill_agent(self) -> str:
         job_id = self._order_large()
-        killed = self.stage.agent_pid()
-        self.stage.kill_agent()
+        machine = self.stage.machines["web1"]
+        killed = machine.pid()
+        machine.kill()
         self._check_ended_once(job_id)
-        check(self.stage.agent_pid() != killed, "the agent that was killed still runs")
+        check(machine.pid() != killed, "the agent that was killed still runs")
         return "succeeded, once, after kill -9 of the agent"
 
     def list_snapshots(self) -> str:
@@ -130,7 +168,7 @@ class Play:
         with self.person.watch("/live/fleet"):
             took = self.stage.server.stop(seconds=10)
         check(took < 3, f"the server took {took:.1f} s to stop")
-        return f"SIGTERM to exit in {took:.1f} s, with an agent and a live page connected"
+        return f"SIGTERM to exit in {took:.1f} s, with three agents and a live page connected"
 
     # ---- what the steps share
 
@@ -142,18 +180,36 @@ class Play:
 
         until(is_served, seconds=30, what="the server says that it is well")
 
-    def _host(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        return self.person.ask(method, f"/hosts/{self.host_id}{path}", body)
+    def _host(self, method: str, path: str, body: dict[str, Any] | None = None, *, host_id: str = "") -> dict[str, Any]:
+        return self.person.ask(method, f"/hosts/{host_id or self.host_id}{path}", body)
 
-    def _online_host(self) -> dict[str, Any] | None:
-        return next((host for host in self.person.ask("GET", "/hosts")["items"] if host["status"] == "online"), None)
+    def _enrol_with_token(self, name: str) -> str:
+        minted = self.person.ask("POST", "/enrolment-tokens", {"max_uses": 1})
+        machine = self.stage.machines[name]
+        machine.enrol(minted["token"])
+        machine.start()
+        return self._come_online(name)
+
+    def _come_online(self, name: str) -> str:
+        """The id of the host that is new and online, from now on called so."""
+
+        def fresh() -> dict[str, Any] | None:
+            found = self.person.ask("GET", "/hosts")["items"]
+            return next((h for h in found if h["status"] == "online" and h["id"] not in self._known), None)
+
+        host = until(fresh, seconds=60, what=f"{name} comes online")
+        self._known.add(host["id"])
+        # All three are this machine and call themselves alike; people need names.
+        self.person.rename(host["id"], name)
+        host_id: str = host["id"]
+        return host_id
 
     def _job(self, job_id: str) -> dict[str, Any]:
         return self.person.ask("GET", f"/jobs/{job_id}")
 
-    def _order(self, kind: str, group: str = "") -> str:
+    def _order(self, kind: str, group: str = "", *, host_id: str = "") -> str:
         body = {"kind": kind, **({"source_group_id": self.groups[group]} if group else {})}
-        job_id: str = self._host("POST", "/jobs", body)["job_id"]
+        job_id: str = self._host("POST", "/jobs", body, host_id=host_id)["job_id"]
         return job_id
 
     def _order_large(self) -> str:

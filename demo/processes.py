@@ -13,6 +13,7 @@ class Process:
     """A started program with its output in a file."""
 
     def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self.log = log
         with open(log, "ab") as out:
             self._child = subprocess.Popen(
                 [str(part) for part in command],

@@ -1,4 +1,4 @@
-"""What the demo plays on: a directory, a server, an agent under its guard, a repository, things to back up."""
+"""What the demo plays on: a directory, a server, three hosts, repositories, things to back up."""
 
 import json
 import os
@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from demo.processes import Process, children, command_line, end_all_in, free_port
-from demo.waiting import check, until
+from demo import rest_server
+from demo.machine import Machine
+from demo.processes import Process, end_all_in, free_port
+from demo.rest_server import RestServer
+from demo.waiting import DemoFailed, check
 
 ROOT = Path(__file__).parent.parent
-GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
 BIG_BYTES = 4 * 1024**3
 ODD_NAME = 'a name, with "quotes",\na newline and ümläuts.txt'
 
 
 class Stage:
-    """One server and one host on loopback, all of it below one temporary directory."""
+    """One server and three hosts on loopback, all of it below one temporary directory."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="restic-manager-demo-"))
@@ -32,24 +32,29 @@ class Stage:
         self.setup_token = secrets.token_urlsafe(24)
         self.repository = self.directory / "repository"
         self.repository_password = secrets.token_urlsafe(18)
-        self.agent_root = self.directory / "host"
         self.documents = self.directory / "documents"
         self.large = self.directory / "large"
-        self.rm_agent = self.agent_root / "bin" / "rm-agent"
-        self._processes: dict[str, Process] = {}
+        self.machines = {
+            name: Machine(name, directory=self.directory, base_url=self.base_url, environment=self._environment)
+            for name in ("web1", "db1", "nas1")
+        }
+        self._server: Process | None = None
+        self._rest_server: RestServer | None = None
         restic = shutil.which("restic")
         check(restic, "restic is not installed (Debian, Ubuntu: apt-get install restic)")
         self._restic = str(restic)
 
     @property
     def server(self) -> Process:
-        return self._processes["server"]
+        if self._server is None:
+            raise DemoFailed("the server was not started")
+        return self._server
 
     # ---- server
 
     def start_server(self) -> None:
         """Start the server; it serves when `Person.is_well`."""
-        self._processes["server"] = Process(
+        self._server = Process(
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
             env=self._environment(
                 RM_LISTEN=self.base_url.removeprefix("http://"),
@@ -65,50 +70,14 @@ class Stage:
         check(self.server.is_running(), "the server had ended before it was to be killed")
         self.server.kill_group()
 
-    # ---- host
+    # ---- repositories
 
-    def enrol(self, token: str) -> None:
-        """Do what the line on the page *Add host* does: fetch the agent, let it swap the token for a credential."""
-        self.rm_agent.parent.mkdir(parents=True)
-        answer = requests.get(
-            f"{self.base_url}/agent/binary",
-            params={"os": "linux", "arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "any")},
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
-        )
-        check(answer.ok, f"/agent/binary answered {answer.status_code}: {answer.text[:300]}")
-        self.rm_agent.write_bytes(answer.content)
-        done = subprocess.run(
-            [*self._agent(), "enroll", "--server", self.base_url],
-            env=self._environment(RM_TOKEN=token),
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        check(done.returncode == 0, f"the agent could not enrol: {done.stdout}{done.stderr}")
-
-    def start_agent(self) -> None:
-        self._processes["guard"] = Process(
-            [GUARD, "run", "--", *self._agent(), "run"],
-            env=self._environment(),
-            cwd=self.directory,
-            log=self.directory / "agent.log",
-        )
-
-    def kill_agent(self) -> None:
-        """kill -9 of the agent alone; its guard and the restic that it started live on."""
-        os.kill(self.agent_pid(), 9)
-
-    def agent_pid(self) -> int:
-        """The agent's own process; raises DemoFailed when its guard runs none."""
-        guard = self._processes["guard"].pid
-
-        def find() -> int | None:
-            return next((pid for pid in children(guard) if str(self.rm_agent) in command_line(pid)[1:4]), None)
-
-        return until(find, seconds=15, what="the guard starts the agent")
+    def start_rest_server(self) -> RestServer | None:
+        """A rest-server that takes no deletions; None where this machine has none."""
+        program = rest_server.find()
+        if program and self._rest_server is None:
+            self._rest_server = RestServer(program, directory=self.directory, environment=self._environment())
+        return self._rest_server
 
     # ---- things to back up
 
@@ -156,7 +125,8 @@ class Stage:
 
     def files_with(self, secret: str) -> list[str]:
         """The files of server, agent and their logs that hold a text."""
-        places = [self.directory / "server", self.agent_root, *self.directory.glob("*.log")]
+        roots = [machine.root for machine in self.machines.values()]
+        places = [self.directory / "server", *roots, *self.directory.glob("*.log")]
         files = [file for place in places for file in ([place] if place.is_file() else place.rglob("*"))]
         found = [file for file in files if file.is_file() and secret.encode() in file.read_bytes()]
         return sorted(file.relative_to(self.directory).as_posix() for file in found)
@@ -165,9 +135,12 @@ class Stage:
 
     def clear(self, *, keep: bool) -> list[int]:
         """Stop everything and remove the directory; returns the processes that would not end."""
-        for name, seconds in (("guard", 15), ("server", 10)):
-            if name in self._processes:
-                self._processes[name].stop(seconds=seconds)
+        for machine in self.machines.values():
+            machine.stop(seconds=15)
+        if self._server is not None:
+            self._server.stop(seconds=10)
+        if self._rest_server is not None:
+            self._rest_server.stop()
         left = end_all_in(self.directory)
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -176,17 +149,10 @@ class Stage:
     def last_words(self) -> str:
         """The ends of the logs, for somebody who wonders why it failed."""
         parts = []
-        for name in ("server.log", "agent.log"):
-            file = self.directory / name
-            if file.exists():
-                lines = file.read_text(errors="replace").splitlines()[-30:]
-                parts.append(f"---- the end of {name}\n" + "\n".join(lines))
+        for file in sorted(self.directory.glob("*.log")):
+            lines = file.read_text(errors="replace").splitlines()[-30:]
+            parts.append(f"---- the end of {file.name}\n" + "\n".join(lines))
         return "\n".join(parts)
-
-    def _agent(self) -> list[str | Path]:
-        # The Python that the environment was made from: the agent has to do without what is installed here.
-        python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-        return [python, "-I", self.rm_agent, "--root", self.agent_root]
 
     def _environment(self, **more: str) -> Mapping[str, str]:
         passed = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM") if name in os.environ}
