@@ -55,6 +55,10 @@ class Person:
         found: Json = answer.json()
         return found
 
+    def let_use(self, host_id: str, repository_id: str) -> None:
+        """Let one more host use a repository, with the form of the repository's page."""
+        self._submit(f"/repositories/{repository_id}/hosts", host_id=host_id)
+
     def rename(self, host_id: str, name: str) -> None:
         """Give a host another name, with the form of its settings page."""
         self._submit(f"/hosts/{host_id}/settings", name=name, tags="", mode="always_on")

@@ -53,8 +53,15 @@ class Play:
         self.person.ask("POST", f"/pending-hosts/{pending['id']}/approve")
         machine.wait_until_let_in()
         machine.start()
-        self._come_online("db1")
-        return f"db1 is online; both sides showed {fingerprint[:23]}…"
+        host_id = self._come_online("db1")
+        # It backs up to the repository that web1 uses already.
+        repository = self._host("GET", "")["repository"]
+        self.person.let_use(host_id, repository["id"])
+        body = {"name": "documents", "includes": [str(self.stage.documents)], "excludes": []}
+        group = self._host("POST", "/source-groups", body, host_id=host_id)
+        job = self._host("POST", "/jobs", {"kind": "backup", "source_group_id": group["id"]}, host_id=host_id)
+        self._finish(job["job_id"], "succeeded")
+        return f"db1 backed up to web1's repository; both sides showed {fingerprint[:23]}…"
 
     def back_up_to_rest_server(self) -> str:
         """nas1 backs up to a rest-server that refuses deletions; to a directory where there is no rest-server."""
