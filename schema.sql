@@ -91,7 +91,8 @@ CREATE TABLE hosts (
   last_address TEXT NOT NULL DEFAULT '',
   last_good_at TEXT,                           -- end of the last backup that succeeded, warnings included
   last_backup_id TEXT,                         -- the backup job that ended last
-  revoked_at TEXT
+  revoked_at TEXT,
+  next_run_at TEXT                             -- of the host's own schedules, as it last said; null: none known
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
 CREATE INDEX hosts_repository ON hosts (repository_id);

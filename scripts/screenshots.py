@@ -3,10 +3,14 @@
 `python -m scripts.screenshots` writes docs/images/*.png, each light and dark.
 """
 
+import base64
 import sys
 import tempfile
 from pathlib import Path
 
+import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import CHROMIUM, PASSWORD, Agent, Server, Watched, add_host, free_port, set_up
@@ -44,6 +48,14 @@ def play(server: Server, agent: Agent, root: Path) -> None:
         watched = Watched(browser.new_context(viewport=DESK, reduced_motion="reduce").new_page(), server.url)
         page = watched.page
         set_up(watched)
+        announce(server.url)
+        watched.go("/hosts/add")
+        page.get_by_role("button", name="Make the line").click()
+        page.locator("#waiting").wait_for()
+        keep(page, "add-host")
+        watched.go("/pending-hosts")
+        page.get_by_role("link", name="edge-7").first.click()
+        keep(page, "announced")
         host_path = add_host(watched, server, agent)
         page.goto(f"{server.url}{host_path}/settings")
         page.get_by_label("Name", exact=True).fill("web-1")
@@ -70,7 +82,18 @@ def play(server: Server, agent: Agent, root: Path) -> None:
         keep(page, "host")
         watched.go("/")
         keep(page, "fleet")
+        watched.go("/repositories")
+        page.get_by_role("link", name="attic").click()
+        keep(page, "repository")
         browser.close()
+
+
+def announce(url: str) -> None:
+    """A machine that asks to be let in and shows the fingerprint of its own key."""
+    key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    body = {"hostname": "edge-7", "os": "linux", "arch": "arm64", "agent_version": "0.1.0", "agent_seq": 1}
+    body |= {"machine_id": "edge-7", "public_key": base64.b64encode(key).decode()}
+    requests.post(f"{url}/agent/announce", json=body, timeout=10).raise_for_status()
 
 
 def done(page: Page) -> None:

@@ -94,6 +94,7 @@ def host(row: HostRow) -> dict[str, Any]:
         "enrolled_at": instant(found.enrolled_at),
         "last_seen_at": instant(found.last_seen_at),
         "last_good_at": instant(found.last_good_at),
+        "next_run_at": instant(found.next_run_at),
         "revoked_at": instant(found.revoked_at),
         "running_job_id": row.running_job.id if row.running_job else None,
     }

@@ -160,6 +160,7 @@ class Host(Row):
     last_good_at = InstantField(null=True)
     last_backup_id = TextField(null=True)
     revoked_at = InstantField(null=True)
+    next_run_at = InstantField(null=True)
 
     class Meta:
         table_name = "hosts"

@@ -177,8 +177,11 @@ def _store(batch: _Batch) -> list[Event]:
     with db.atomic():
         for host_id, (_, beat) in batch.heartbeats.items():
             problems = json.dumps(beat.problems, ensure_ascii=False, separators=(",", ":"))
+            next_run = min((run.due_at for run in beat.next_runs), default=None)
             changed = connection.execute(
-                "UPDATE hosts SET problems = ? WHERE id = ? AND problems <> ?", (problems, host_id, problems)
+                "UPDATE hosts SET problems = ?1, next_run_at = ?2"
+                " WHERE id = ?3 AND (problems <> ?1 OR next_run_at IS NOT ?2)",
+                (problems, next_run, host_id),
             ).rowcount
             events.append(HostChanged(host_id) if changed else HostSeen(host_id))
         connection.executemany(

@@ -4,10 +4,10 @@ import queue
 
 import pytest
 
-from rm.events import HostSeen, JobProgressed
+from rm.events import HostChanged, HostSeen, JobProgressed
 from rm.services import hosts, jobs
 from rm.shared import instants
-from rm.shared.protocol import Heartbeat, JobProgress, JobStarted, LogLine
+from rm.shared.protocol import Heartbeat, JobProgress, JobStarted, LogLine, NextRun
 from rm.store import writer as module
 from rm.store.database import db
 from rm.store.jobs import samples
@@ -197,3 +197,21 @@ def test_an_unforeseen_failure_gives_lines_back_and_the_writer_goes_on(writer, w
 
     assert [store(writer, running, web1, lines(1, 3)) for _ in range(2)] == [False, True]
     assert "unforeseen" in caplog.text
+
+
+def test_the_next_run_that_a_host_plans_is_kept_and_told_when_it_changes(writer, bus, web1):
+    due = [
+        NextRun(schedule_id=name, due_at=instants.to_text(NOW.replace(hour=hour)))
+        for name, hour in (("a", 20), ("b", 18))
+    ]
+
+    with bus.subscribe() as listener:
+        writer.heartbeat(host_id=web1.id, at=NOW, beat=Heartbeat(sent_at=AT, next_runs=due))
+        first = listener.take(timeout=WAIT)
+        writer.heartbeat(host_id=web1.id, at=NOW, beat=Heartbeat(sent_at=AT, next_runs=due))
+        again = listener.take(timeout=WAIT)
+        writer.heartbeat(host_id=web1.id, at=NOW, beat=Heartbeat(sent_at=AT))
+        listener.take(timeout=WAIT)
+
+    assert (first, again) == ([HostChanged(web1.id)], [HostSeen(web1.id)])
+    assert cast.host_row(web1).next_run_at is None

@@ -214,3 +214,11 @@ def test_the_summary_is_read_again_only_after_something_happened(
     parts.bus.publish(HostChanged(web1.id))
 
     assert summary.values(cast.NOW) is not first
+
+
+def test_a_row_says_when_the_host_itself_will_run_next(alice, web1):
+    Host.update(next_run_at=cast.NOW.replace(hour=20)).where(Host.id == web1.id).execute()
+
+    [time] = alice.get("/").find(f"#host-{web1.id}").select("small time")
+
+    assert time["datetime"].startswith("2026-11-23T20:00")

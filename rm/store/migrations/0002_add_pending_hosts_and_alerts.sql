@@ -44,6 +44,7 @@ CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'reso
 CREATE INDEX alerts_state ON alerts (state, last_seen_at);
 CREATE INDEX alerts_host ON alerts (host_id);
 
+ALTER TABLE hosts ADD COLUMN next_run_at TEXT;
 ALTER TABLE host_credentials ADD COLUMN plain_sealed BLOB;
 ALTER TABLE enrolment_tokens ADD COLUMN host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE;
 ALTER TABLE jobs ADD COLUMN waits_for TEXT NOT NULL DEFAULT '';
