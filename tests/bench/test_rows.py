@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,10 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "storm": {"hosts": 3, "repetitions": 1},
     "dashboard": {"hosts": 60, "requests": 2},
     "fanout": {"hosts": 50, "browsers": 2, "rate": 50, "seconds": 1},
-    "browser": {"hosts": 3},
     "agent": {"seconds": 0.2},
     "backup": {"megabytes": 1, "small_files": 3, "repetitions": 1},
 }
-MARKS = {"browser": pytest.mark.browser, "backup": pytest.mark.restic}
+MARKS = {"backup": pytest.mark.restic}
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +52,22 @@ def test_a_row_measures_and_leaves_no_process(name: str, tmp_path: Path, monkeyp
     until(lambda: set(machine.tree(os.getpid())) <= before, seconds=5, what="every process of the row has ended")
 
 
+@pytest.mark.browser
+def test_the_browsers_row_measures_in_a_process_of_its_own() -> None:
+    # Playwright runs only once in a process, and this one may hold the browser of other tests.
+    program = (
+        "import sys; from pathlib import Path; from bench import __main__ as command; from bench.stage import scratch\n"
+        "with scratch() as directory: row = command.PLANS['browser'].measure(directory, hosts=3)\n"
+        "sys.exit(0 if row.name == 'browser' and row.figures else 1)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_row_has_a_smallest_size() -> None:
-    assert set(SMALLEST) == set(command.PLANS)
+    assert set(SMALLEST) | {"browser"} == set(command.PLANS)
 
 
 def test_a_row_that_takes_too_long_is_ended_with_a_sentence() -> None:
