@@ -1,6 +1,5 @@
 """Machines, a server they reach, and what a person does with a host that is installed."""
 
-import fcntl
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,15 +32,7 @@ def server(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[None]:
-    """No other process boots machines meanwhile: two systemds in one control group disturb each other for ever."""
-    with open("/var/tmp/restic-manager-machines.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@pytest.fixture(scope="module")
-def boot(tree: Path, alone: None) -> Iterator[Callable[[], Machine]]:
+def boot(tree: Path) -> Iterator[Callable[[], Machine]]:
     """Boots one more machine; all end with the module."""
     # Not pytest's own directory: an overlay cannot keep its upper layer on another overlay, which /tmp may be.
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="restic-manager-test-") as place:

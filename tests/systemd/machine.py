@@ -1,5 +1,6 @@
 """A host of its own: a Debian tree, written to through an overlay, booted with its own systemd by nspawn."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -47,6 +48,8 @@ class Machine:
     def make(self) -> "Machine":
         for name in ("root", "upper", "work"):
             (self.directory / name).mkdir(parents=True)
+            # The upper layer's mode is that of the machine's `/`, which everyone on it must be able to pass.
+            (self.directory / name).chmod(0o755)
         options = f"lowerdir={self.tree},upperdir={self.directory / 'upper'},workdir={self.directory / 'work'}"
         subprocess.run(["mount", "-t", "overlay", self.name, "-o", options, str(self.root)], check=True)
         (self.root / "etc" / "hostname").write_text(f"{self.name}\n")
@@ -58,8 +61,15 @@ class Machine:
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-D", str(self.root), "-M", self.name,
             "--link-journal=no", "--resolv-conf=copy-host", "--timezone=off", "-b", "--console=pipe",
         ]  # fmt: skip
+        # Each machine in a control group of its own: in a common one, a systemd ends the services of another.
+        groups = [root / self.name for root in _control_groups()]
+        for group in groups:
+            group.mkdir(exist_ok=True)
+        move = "".join(f"echo $$ > {group}/cgroup.procs && " for group in groups)
         with (self.directory / "console.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", f'{move}exec "$@"', "sh", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self.leader = until(self._first_process, "the machine's first process")
         until(self._is_up, f"the machine to boot: {self.directory / 'console.log'}", seconds=60)
         return self
@@ -104,6 +114,11 @@ class Machine:
     def close(self) -> None:
         self.power_cut()
         subprocess.run(["umount", "-l", str(self.root)], check=False, capture_output=True)
+        for root in _control_groups():
+            for group in sorted((root / self.name).rglob("*"), reverse=True):
+                if group.is_dir():
+                    _remove_when_empty(group)
+            _remove_when_empty(root / self.name)
 
     def _first_process(self) -> int:
         assert self.process is not None
@@ -131,3 +146,19 @@ def _is_leader_of(entry: Path, nspawn: int) -> bool:
     except OSError:
         return False
     return facts.get("PPid") == str(nspawn) and facts.get("NSpid", "").split()[-1:] == ["1"]
+
+
+def _control_groups() -> list[Path]:
+    """The trees of control groups that a systemd keeps its services in: one, or two where both versions are used."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [
+        Path(where)
+        for _, where, kind, options, *_ in mounts
+        if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options)
+    ]
+
+
+def _remove_when_empty(group: Path) -> None:
+    """A dying process may hold its group for a moment; what stays is empty, and harms nobody."""
+    with contextlib.suppress(OSError):
+        group.rmdir()
