@@ -75,6 +75,7 @@ def stop(app: Flask) -> None:
     app.extensions["rm_agents"].stop()
     parts.bus.close()
     parts.writer.stop()
+    database.close_database()
 
 
 def _serve_connections(app: Flask) -> None:

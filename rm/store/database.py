@@ -5,16 +5,22 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from peewee import DatabaseError, IntegrityError, OperationalError, SqliteDatabase
+from peewee import DatabaseError, IntegrityError, OperationalError
+from playhouse.pool import PooledSqliteDatabase
 
 from rm.errors import Unavailable
 from rm.events import Event, EventBus
 
-__all__ = ["DatabaseError", "IntegrityError", "changes", "connection", "db", "open_database", "publish_after_commit"]
+__all__ = [
+    "DatabaseError", "IntegrityError", "changes", "close_database", "connection", "db", "open_database",
+    "publish_after_commit",
+]  # fmt: skip
 
 # lock_type only works in the constructor. IMMEDIATE: a block that reads and then writes
 # fails at once under DEFERRED, without the busy wait.
-db = SqliteDatabase(None, lock_type="IMMEDIATE", autoconnect=False)
+# A pool, because opening a connection costs more than most of what is asked of it, and closing the last one
+# makes SQLite write its whole log back. No limit: a block that waits for a connection would hold others up.
+db = PooledSqliteDatabase(None, max_connections=0, lock_type="IMMEDIATE", autoconnect=False)
 
 # Long enough for a commit of another connection, short enough that a mistake cannot freeze the process:
 # under gevent the busy wait blocks every greenlet.
@@ -23,13 +29,22 @@ BUSY_SECONDS = 0.5
 
 def open_database(file: Path) -> None:
     """Point the models at a database file; connections are opened by `connection()`."""
-    if not db.is_closed():
-        db.close()
+    close_database()
     db.init(
         str(file),
-        timeout=BUSY_SECONDS,
-        pragmas={"journal_mode": "wal", "foreign_keys": 1, "synchronous": "normal"},
-    )
+        pragmas={
+            "busy_timeout": int(BUSY_SECONDS * 1000), "journal_mode": "wal", "foreign_keys": 1, "synchronous": "normal",
+        },
+        # Pooled connections go from thread to thread, one at a time.
+        check_same_thread=False,
+    )  # fmt: skip
+
+
+def close_database() -> None:
+    """Close this thread's connection and all that wait in the pool; SQLite then writes its log back."""
+    if not db.is_closed():
+        db.close()
+    db.close_idle()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from rm.errors import Unavailable
 from rm.events import HostChanged
 from rm.store import database
 from rm.store.database import changes, connection, db, publish_after_commit
+from rm.store.migrate import migrate
 from rm.store.models import AuditEntry, Setting
 from tests.cast import NOW
 
@@ -87,3 +88,20 @@ def test_a_connection_block_inside_another_shares_it(app):
     with connection():
         assert not db.is_closed()
     assert not database.db.is_closed()
+
+
+def test_a_connection_is_kept_for_the_next_block_and_the_log_is_written_back_at_the_end(tmp_path):
+    file = tmp_path / "a.db"
+    migrate(file, now=NOW)
+    database.open_database(file)
+    with connection(), changes():
+        Setting.create(name="a", value="1")
+        first = db.connection()
+    log = tmp_path / "a.db-wal"
+    assert log.exists()
+
+    with connection():
+        assert db.connection() is first
+
+    database.close_database()
+    assert not log.exists()
