@@ -77,6 +77,13 @@ def test_the_list_of_decisions_names_it(adr: Path) -> None:
     assert f"(adr/{adr.name})" in (ROOT / "docs" / "index.md").read_text()
 
 
+def test_the_navigation_names_every_page() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+
+    assert sorted(page for page in pages if f": {page}\n" not in navigation) == []
+
+
 def test_the_code_map_names_every_directory_that_holds_code() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     holding = {
