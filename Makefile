@@ -30,7 +30,7 @@ bench: venv dist/rm-agent ## measure it against named ceilings; ARGS=--quick is 
 test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
 	@scripts/system-packages --optional restic
 	@scripts/make-venv bench
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: venv ## ruff, import-linter, mypy, djlint, shellcheck where it is installed
 	$(PY) -m ruff check .

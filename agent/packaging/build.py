@@ -83,7 +83,8 @@ def build(output: Path, *, wheels: list[Path], version: str, seq: int) -> str:
     for wheel in wheels:
         members |= _wheel_members(wheel)
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.new")
+    # a name of its own: two builds at once must not write into one file
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
     with open(temporary, "wb") as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

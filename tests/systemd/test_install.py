@@ -8,7 +8,7 @@ from tests.install.server import Server, until
 from tests.systemd.conftest import Host, fetched, install
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machines"), pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120, func_only=True)]
 
 PLACES = "/etc /usr /opt /root /srv /var/lib /var/spool"
 LISTING = f"find {PLACES} /var/restic-manager -xdev 2>/dev/null | grep -vE '^/var/lib/systemd/' | sort"

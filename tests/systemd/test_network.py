@@ -9,7 +9,7 @@ from tests.install.doors import ProxyDoor, TlsDoor, make_ca
 from tests.install.server import Server, until
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machines"), pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120, func_only=True)]
 
 # Only the proxy knows this name.
 NAME = "backup.example"

@@ -7,7 +7,7 @@ import pytest
 from tests.install.server import Server
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machines"), pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120, func_only=True)]
 
 SECRET = "hunter2-in-a-crontab"
 

@@ -8,7 +8,7 @@ from tests.install.server import Server, until
 from tests.systemd.conftest import Host, fetched, install
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machines"), pytest.mark.timeout(150, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(150, func_only=True)]
 
 DROP_IN = "/etc/systemd/system/rm-agent.service.d/test.conf"
 ENDS = {

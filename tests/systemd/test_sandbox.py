@@ -9,7 +9,7 @@ from tests.install.server import Server
 from tests.systemd.conftest import PASSWORD, Host, fetched, install
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("machines"), pytest.mark.timeout(150, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(150, func_only=True)]
 
 SOURCES = "/etc /root /home /opt /boot /srv/data /usr/lib/modules /usr/local /var/spool"
 VARIANTS = {"strict": "", "hooks": "--allow-hooks", "in place": "--allow-hooks --allow-restore-in-place"}
