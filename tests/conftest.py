@@ -60,6 +60,7 @@ def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
     app.config["RM_KEEP_CONNECTION"] = True
     # tests write rows behind the services' backs, which no event tells
     app.extensions["rm_fleet_summary"].most_seconds = 0
+    app.extensions["rm_shared_parts"].row_seconds = 0
     runtime(app).clock = clock
     with database.connection():
         cast.add_people(QUICK_HASH)

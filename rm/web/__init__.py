@@ -6,6 +6,7 @@ from rm.config import Settings
 from rm.web import (
     accounts,
     alerts,
+    assets,
     audit,
     credentials,
     enrolments,
@@ -35,6 +36,7 @@ BLUEPRINTS = (
     pending_hosts,
     credentials,
     patterns,
+    assets,
 )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Flask
+from flask import Flask, current_app
 
 from rm.events import AlertsChanged, Event, EventBus, HostSeen, JobLogGrew, ListenerFellBehind, PendingHostsChanged
 from rm.store import hosts
@@ -19,6 +19,7 @@ from rm.web.fragments import Fragment
 
 PAGE_SIZE = 50
 SUMMARY_SECONDS = 1.0
+ROW_SECONDS = 10
 TAGS_SHOWN = 12
 # They change nothing that a row shows: a host that turns silent does so by time, one that is back says hello.
 UNSEEN = (HostSeen, JobLogGrew, PendingHostsChanged, AlertsChanged)
@@ -59,7 +60,7 @@ def values(query: Query, now: datetime) -> dict[str, Any]:
     ids, total = query.ids(now)
     found = fleet_summary.shared().values(now)
     return found | {
-        "rows": hosts.rows_of(ids, now=now),
+        "rows": shared_parts().rows(ids, now),
         "q": query.q,
         "tag": query.tag,
         "shown_status": query.status,
@@ -107,13 +108,17 @@ def _filters(query: Query, counts: dict[str, int], tags: list[tuple[str, int]]) 
 
 
 class SharedParts:
-    """What all viewers of the fleet see alike, rendered once per change: host rows, and the summary each second."""
+    """What all viewers of the fleet see alike, rendered once per change: host rows, and the summary each second.
+
+    `row_seconds` is how old a row may be that nothing has happened to; with 0 none is kept.
+    """
 
     MOST_ROWS = 5000
     MOST_PAGES = 200
 
     def __init__(self, app: Flask, bus: EventBus) -> None:
         self._app = app
+        self.row_seconds = ROW_SECONDS
         self._lock = threading.Lock()
         self._rows: OrderedDict[str, tuple[str, Fragment]] = OrderedDict()
         self._epoch = 0
@@ -134,28 +139,26 @@ class SharedParts:
 
     def _stamp(self, host_id: str, now: datetime) -> str:
         # the time is part of it: a host turns late or offline without anything happening
-        return f"{self._epoch}.{self._stamps.get(host_id, 0)}.{now.timestamp() // 30:.0f}"
+        return f"{self._epoch}.{self._stamps.get(host_id, 0)}.{now.timestamp() // (self.row_seconds or 1):.0f}"
 
     def rows(self, host_ids: Iterable[str], now: datetime) -> list[Fragment]:
-        """The rows of these hosts; hosts that are gone are left out."""
-        found: list[Fragment] = []
+        """The rows of these hosts in their order; hosts that are gone are left out."""
+        found: dict[str, Fragment | None] = {}
         missing: list[tuple[str, str]] = []
         with self._lock:
             for host_id in host_ids:
                 stamp = self._stamp(host_id, now)
                 kept = self._rows.get(host_id)
-                if kept is not None and kept[0] == stamp:
-                    found.append(kept[1])
-                else:
+                found[host_id] = kept[1] if kept is not None and kept[0] == stamp and self.row_seconds else None
+                if found[host_id] is None:
                     missing.append((host_id, stamp))
-        present = hosts.list_by_ids(host_id for host_id, _ in missing) if missing else []
-        fresh = {row.host.id: row for row in hosts.rows(present, now=now)} if present else {}
+        for row in hosts.rows_of([host_id for host_id, _ in missing], now=now):
+            found[row.host.id] = row_fragment(self._app, row, now)
         for host_id, stamp in missing:
-            if host_id in fresh:
-                fragment = row_fragment(self._app, fresh[host_id], now)
-                found.append(fragment)
+            fragment = found[host_id]
+            if fragment is not None:
                 self._keep(host_id, stamp, fragment)
-        return found
+        return [fragment for fragment in found.values() if fragment is not None]
 
     def _keep(self, host_id: str, stamp: str, fragment: Fragment) -> None:
         with self._lock:
@@ -194,6 +197,12 @@ class SharedParts:
         while len(self._pages) > self.MOST_PAGES:
             self._pages.popitem(last=False)
         return ids, total
+
+
+def shared_parts() -> SharedParts:
+    """Those of the application that answers now."""
+    parts: SharedParts = current_app.extensions["rm_shared_parts"]
+    return parts
 
 
 def row_fragment(app: Flask, row: hosts.HostRow, now: datetime) -> Fragment:
@@ -236,7 +245,7 @@ class FleetView:
             return self._shared.rows(ids, now)
         self._ids = ids
         values = {
-            "rows": hosts.rows_of(ids, now=now), "now": now, "q": self._query.q, "is_narrowed": self._query.is_narrowed
+            "rows": self._shared.rows(ids, now), "q": self._query.q, "is_narrowed": self._query.is_narrowed,
         }  # fmt: skip
         table = fragments.render(self._app, "hosts/_table.html", values, target="#hosts")
         foot = fragments.render(self._app, "shared/_pager.html", {"pager": pager(self._query, total)}, target="#pager")

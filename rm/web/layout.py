@@ -1,4 +1,4 @@
-"""What every page gets: who asks, the lamps in the bar, the message after an action, the stylesheets."""
+"""What every page gets: who asks, the lamps in the bar, the message after an action."""
 
 import hashlib
 from functools import lru_cache
@@ -11,17 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rm.config import LOOPBACK
 from rm.runtime import runtime
 from rm.store import alerts
-from rm.web import context, drawings, fleet_summary, security
-
-COMPONENTS = (
-    "button", "card", "command", "dialog", "empty", "flash", "form", "incident", "log", "menu", "nav", "page",
-    "progress", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict", "version",
-)  # fmt: skip
-STYLESHEETS = (
-    "css/reset.css", "css/tokens.css", "css/base.css",
-    *(f"css/components/{name}.css" for name in COMPONENTS),
-    "css/utilities.css",
-)  # fmt: skip
+from rm.web import assets, context, drawings, fleet_summary, security
 
 FLASH_COOKIE = "rm_flash"
 FLASHES = {
@@ -60,6 +50,7 @@ def register(app: Flask) -> None:
         strip_summary=drawings.strip_summary,
         strip_scale=drawings.strip_scale,
     )
+    assets.register(app)
     fleet_summary.register(app, runtime(app).bus)
     app.context_processor(page_context)
     app.url_defaults(add_version)
@@ -91,7 +82,6 @@ def page_context() -> dict[str, Any]:
         "lamps": fleet_summary.shared().lamps(context.now()) if user else None,
         "alert_count": alerts.count_raised() if user else 0,
         "flash": take_flash(),
-        "stylesheets": STYLESHEETS,
         "base_url": runtime().settings.base_url,
         "is_plain_http": request.scheme == "http" and (request.host.rpartition(":")[0] or request.host) not in LOOPBACK,
         "product_version": current_app.config.get("PRODUCT_VERSION", ""),
@@ -118,6 +108,8 @@ def add_version(endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" and "filename" in values:
         file = Path(current_app.static_folder or "") / values["filename"]
         values.setdefault("v", content_hash(str(file), file.stat().st_mtime_ns if file.is_file() else 0))
+    if endpoint == "assets.stylesheet":
+        values.setdefault("v", assets.stylesheet_version())
 
 
 @lru_cache(maxsize=256)

@@ -122,7 +122,7 @@ def stream(view: View, *, event_id: Callable[[], str] = lambda: "") -> Response:
     """The stream of one tab: everything first, then what changes."""
     session_token = request.cookies.get(security.session_cookie(), "")
     # No request context inside: it would hold this request's database connection for hours.
-    events = Stream(runtime(), view, session_token=session_token, role=_role(), event_id=event_id)
+    events = Stream(_app(), runtime(), view, session_token=session_token, role=_role(), event_id=event_id)
     response = Response(events.run(), mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
@@ -133,8 +133,9 @@ class Stream:
     """One tab's stream. It ends with the process, with the session, and with what it shows."""
 
     def __init__(
-        self, parts: Runtime, view: View, *, session_token: str, role: str, event_id: Callable[[], str]
+        self, app: Flask, parts: Runtime, view: View, *, session_token: str, role: str, event_id: Callable[[], str]
     ) -> None:
+        self._app = app
         self._parts = parts
         self._view = view
         self._session_token = session_token
@@ -170,7 +171,7 @@ class Stream:
                         yield SIGN_OF_LIFE
                         sent_at = time.monotonic()
             except NotFound:
-                yield fragments.message([_gone()])
+                yield fragments.message([_gone(self._app)])
             except Exception:
                 log.exception("a live page failed")
 
@@ -188,12 +189,8 @@ class Stream:
         return user is not None and user.role == self._role
 
 
-def _gone() -> Fragment:
-    text = (
-        '<div class="flash flash--warning" role="alert"><svg class="icon" aria-hidden="true"><use href="#i-warning">'
-        '</use></svg><p>What this page shows was removed. <a href="/">Go to the fleet</a></p></div>'
-    )
-    return Fragment(target="#flash", html=text, swap="innerHTML")
+def _gone(app: Flask) -> Fragment:
+    return fragments.render(app, "shared/_gone.html", {}, target="#flash", swap="innerHTML")
 
 
 def _role() -> str:

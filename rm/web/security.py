@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MACHINE_PATHS = ("/api/", "/agent/", "/ws/", "/live/", "/healthz", "/metrics")
 
+# Files whose address changes with their content.
+VERSIONED = ("static", "assets.stylesheet", "assets.icons")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -59,7 +61,7 @@ def guard() -> AnyResponse | None:
     if permission is None:
         log.error("the route %s declares no permission", endpoint)
         raise UndeclaredRoute("This page is not declared; nobody may open it.")
-    if permission == permissions.AGENT or endpoint == "static":
+    if permission == permissions.AGENT or endpoint in VERSIONED:
         return None
     refuse_other_origins()
     g.user = find_user()
@@ -156,9 +158,9 @@ def set_headers(response: Response) -> Response:
     """The headers of every answer; a view may have set its own Cache-Control."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.endpoint == "static":
+    if request.endpoint in VERSIONED:
         # the address changes with the content, so a browser may keep a versioned file for good
-        fresh = "public, max-age=31536000, immutable" if request.args.get("v") else "no-cache"
+        fresh = "public, max-age=31536000, immutable" if request.query_string else "no-cache"
         response.headers["Cache-Control"] = fresh
     else:
         response.headers.setdefault("Cache-Control", "no-store")

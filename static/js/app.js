@@ -11,7 +11,8 @@
     if (theme === 'system') delete root.dataset.theme; else root.dataset.theme = theme;
     document.querySelectorAll('[data-theme-toggle]').forEach((button) => {
       button.hidden = false;
-      button.querySelector('use').setAttribute('href', '#i-theme-' + theme);
+      const use = button.querySelector('use');
+      use.setAttribute('href', use.getAttribute('href').replace(/#.*/, '#theme-' + theme));
       button.setAttribute('aria-label', 'Theme: ' + theme + '. Change');
       button.title = 'Theme: ' + theme;
     });

@@ -188,6 +188,24 @@ def test_big_numbers_are_readable(alice: Browser) -> None:
     )
 
 
+def test_a_row_is_rendered_once_until_something_happens_to_its_host_or_time_passes(
+    app: Flask, parts: Runtime, alice: Browser
+) -> None:
+    first, *_ = add_hosts(3)
+    app.extensions["rm_shared_parts"].row_seconds = 10
+    before = alice.get("/").soup.select("tbody tr")
+    Host.update(os_name="Another system").execute()
+
+    assert alice.get("/").soup.select("tbody tr") == before
+    parts.bus.publish(HostChanged(first))
+    assert [row["id"] for row in alice.get("/").soup.select("tbody tr")] == [row["id"] for row in before]
+    assert [row["id"] for row in alice.get("/").soup.select("tbody tr") if "Another system" in row.text] == [
+        f"host-{first}"
+    ]
+    parts.clock.now += timedelta(seconds=10)
+    assert alice.get("/").soup.text.count("Another system") == 3
+
+
 def test_what_happens_to_hosts_elsewhere_renders_no_row(app: Flask, parts: Runtime) -> None:
     ids = add_hosts(120)
     shared = SharedParts(app, parts.bus)

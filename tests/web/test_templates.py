@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rm.web.layout import STYLESHEETS
+from rm.web import assets
 from tests import cast
 from tests.web.conftest import Browser
 
@@ -61,11 +61,17 @@ def test_a_fragment_extends_nothing_and_uses_nothing_of_a_request(file: Path) ->
         assert not re.search(r"\bmay\(|url_for|\brequest\b|\buser\.", text)
 
 
-def test_every_stylesheet_is_linked_and_all_together_stay_small() -> None:
-    files = {str(file.relative_to(STATIC)) for file in (STATIC / "css").rglob("*.css")}
+def test_one_file_holds_every_stylesheet_and_stays_small(alice: Browser) -> None:
+    files = {str(file.relative_to(STATIC / "css")) for file in (STATIC / "css").rglob("*.css")}
+    page = alice.get("/")
+    address = page.soup.select_one("link[rel=stylesheet]")["href"]
 
-    assert files == set(STYLESHEETS)
-    assert sum((STATIC / name).stat().st_size for name in files) < 46_000
+    answer = alice.client.get(address)
+
+    assert files == {f"{name}.css" for name in assets.STYLESHEETS}
+    assert all((STATIC / "css" / name).read_bytes() in answer.data for name in files)
+    assert len(answer.data) < 56_000
+    assert (answer.mimetype, "immutable" in answer.headers["Cache-Control"]) == ("text/css", True)
 
 
 @pytest.mark.parametrize("file", COMPONENTS, ids=lambda file: file.stem)
@@ -112,10 +118,19 @@ def test_a_page_has_one_main_one_h1_and_labels_for_its_fields(
         assert button.get_text(strip=True) or button.get("aria-label"), button
 
 
+def test_the_icons_are_at_the_address_that_pages_name(alice: Browser) -> None:
+    address, _, name = alice.get("/").soup.select_one("use")["href"].partition("#")
+
+    answer = alice.client.get(address)
+
+    assert f'id="{name}"' in answer.text
+    assert (answer.mimetype, "immutable" in answer.headers["Cache-Control"]) == ("image/svg+xml", True)
+
+
 def test_every_icon_that_is_used_is_in_the_sprite() -> None:
-    sprite = set(re.findall(r'id="i-([a-z-]+)"', (ROOT / "templates/shared/_icons.svg").read_text()))
+    sprite = set(re.findall(r'id="([a-z-]+)"', (STATIC / "icons.svg").read_text()))
     text = "".join(file.read_text() for file in TEMPLATES)
-    used = set(re.findall(r'icon\("([a-z-]+)"', text)) | set(re.findall(r"#i-([a-z-]+)", text))
+    used = set(re.findall(r'icon\("([a-z-]+)"', text))
 
     assert used - sprite == set()
 
