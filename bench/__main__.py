@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import machine, report
 from bench.figures import Row
-from bench.rows import agent, backup, browser, dashboard, fanout, idle, ingest, storm
+from bench.rows import agent, backup, browser, dashboard, fanout, floods, idle, ingest, storm
 from bench.stage import BENCH_PYTHON, BenchFailed, limited, scratch
 
 Sizes = dict[str, Any]
@@ -41,6 +41,11 @@ PLANS = {
         {"hosts": 50, "messages": 100, "batches": 20, "repetitions": 1},
     ),
     "storm": Plan(storm.measure, {"hosts": 1000, "repetitions": 2}, {"hosts": 100, "repetitions": 1}),
+    "floods": Plan(
+        floods.measure,
+        {"reports": 10_000, "sockets": 200, "frames": 20, "batches": 200},
+        {"reports": 1000, "sockets": 20, "frames": 3, "batches": 20},
+    ),
     "dashboard": Plan(dashboard.measure, {"hosts": 10_000, "requests": 100}, {"hosts": 1000, "requests": 30}),
     "fanout": Plan(
         fanout.measure,

@@ -19,6 +19,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "idle": {"hosts": 3, "beat_seconds": 0.2, "burst_seconds": 0.1},
     "ingest": {"hosts": 3, "messages": 5, "batches": 3, "repetitions": 1},
     "storm": {"hosts": 3, "repetitions": 1},
+    "floods": {"reports": 20, "sockets": 3, "frames": 1, "batches": 2},
     "dashboard": {"hosts": 60, "requests": 2},
     "fanout": {"hosts": 50, "browsers": 2, "rate": 50, "seconds": 1},
     "agent": {"seconds": 0.2},
