@@ -19,6 +19,7 @@ from agent.progress import ProgressMeter
 from agent.repository import NotUsable, Repositories, Repository
 from agent.secrets import SecretsCorrupt, SecretsFile
 from rm.shared.protocol import CommandRun, JobFinished, JobProgress, JobStarted, RepositoryStats, Snapshot
+from rm.shared.words import counted
 
 log = logging.getLogger("agent.execution")
 
@@ -325,8 +326,8 @@ class Execution:
             text = "restic ended well but what it printed is not a list of snapshots. Check which restic runs."
             return self._end("failed", "restic_garbled", text, code=code)
         self._report_snapshots(found)
-        self._say(f"{len(found)} snapshots")
-        return self._end("succeeded", "", f"{len(found)} snapshots listed.", code=code)
+        self._say(counted(len(found), "snapshot"))
+        return self._end("succeeded", "", f"{counted(len(found), 'snapshot')} listed.", code=code)
 
     def _judge_upkeep(self, code: int) -> JobFinished:
         summary: dict[str, Any] = {}

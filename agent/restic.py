@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from agent import upkeep
 from rm.shared import instants
 from rm.shared.protocol import CommandRun, RepositoryConfig, Snapshot
+from rm.shared.words import counted
 
 OLDEST = (0, 14)
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -268,7 +269,7 @@ def describe_summary(summary: dict[str, Any]) -> list[str]:
         f"Files: {number(summary.get('files_new'))} new, {number(summary.get('files_changed'))} changed,"
         f" {number(summary.get('files_unmodified'))} unmodified",
         f"Added to the repository: {human_bytes(number(summary.get('data_added')))}",
-        f"Processed {number(summary.get('total_files_processed'))} files,"
+        f"Processed {counted(number(summary.get('total_files_processed')), 'file')},"
         f" {human_bytes(number(summary.get('total_bytes_processed')))}{took}",
         f"Snapshot {str(summary.get('snapshot_id', ''))[:64]} saved",
     ]
@@ -276,9 +277,9 @@ def describe_summary(summary: dict[str, Any]) -> list[str]:
 
 def describe_success(summary: dict[str, Any]) -> str:
     """The sentence that a saved snapshot deserves."""
-    files = number(summary.get("total_files_processed"))
+    files = counted(number(summary.get("total_files_processed")), "file")
     return (
-        f"Snapshot {str(summary['snapshot_id'])[:8]} was saved: {files} files,"
+        f"Snapshot {str(summary['snapshot_id'])[:8]} was saved: {files},"
         f" {human_bytes(number(summary.get('total_bytes_processed')))} processed,"
         f" {human_bytes(number(summary.get('data_added')))} added."
     )

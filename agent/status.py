@@ -7,6 +7,7 @@ from typing import Any
 from agent import durable
 from agent.config import Paths
 from agent.platform import linux
+from rm.shared.words import counted
 
 
 @dataclass
@@ -62,7 +63,7 @@ def describe(status: Status | None) -> list[str]:
         f"Server: {status.server}, {connected}",
         f"restic: {status.restic_version or 'not found'}",
         f"Job: {status.running_job or 'none'}",
-        f"Outbox: {status.outbox_reports} reports, {status.outbox_bytes} bytes",
+        f"Outbox: {counted(status.outbox_reports, 'report')}, {counted(status.outbox_bytes, 'byte')}",
     ]
     if status.trouble and not status.connected_since:
         lines.append(f"Trouble: {status.trouble}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm.shared.protocol import CommandRun
+from rm.shared.words import counted
 
 KINDS = ("check", "unlock", "prune")
 # What these do needs the right to delete, which the everyday credential may not have.
@@ -97,7 +98,7 @@ def describe_unlock(before: Sequence[Lock] | None, after: Sequence[Lock] | None)
     elif not removed:
         text = "No lock was removed." if after else "There was no lock to remove."
     else:
-        text = f"Removed {len(removed)} stale {'lock' if len(removed) == 1 else 'locks'}: {told}."
+        text = f"Removed {counted(len(removed), 'stale lock')}: {told}."
     if after:
         kept = ", ".join(map(str, after[:LOCKS_TOLD])) + (" …" if len(after) > LOCKS_TOLD else "")
         text += (

@@ -11,6 +11,7 @@ from rm.services import audit
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandCancel, CommandRun, JobFinished, JobStarted
+from rm.shared.words import counted
 from rm.store import hosts, jobs, repositories, source_groups
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import BackupDay, Host, Job, Repository
@@ -53,7 +54,7 @@ def order(
             if is_same and job.parameters.get("subset", "") == subset and job.cancel_requested_at is None:
                 return job
         if len(open_jobs) >= MAX_OPEN_PER_HOST:
-            raise Conflict(f"{host.name} has {len(open_jobs)} jobs waiting already.", code="too_many_jobs")
+            raise Conflict(f"{host.name} has {counted(len(open_jobs), 'job')} waiting already.", code="too_many_jobs")
         job = Job.create(
             id=new_ulid(),
             host=host_id,

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 
 from rm.domain.permissions import allows
+from rm.shared.words import counted
 from rm.store import audit
 from rm.store.models import AuditEntry
 from rm.web.layout import page
@@ -66,7 +67,7 @@ def index() -> Response:
     total = audit.count()
     from_q = f"q={quote(q)}&" if q else ""
     pager = {
-        "said": f"{len(shown)} of {total:,} {'entry' if total == 1 else 'entries'}",
+        "said": f"{len(shown)} of {counted(total, 'entry', 'entries')}",
         "previous": f"/audit?{from_q}".rstrip("?&") if before_id is not None else "",
         "previous_word": "Newest",
         "next": f"/audit?{from_q}before={shown[-1].id}" if len(found) > PAGE_SIZE else "",

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 from flask import Flask
 
+from rm.shared.words import counted
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 # direction marks can make a name read as another one
 DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -23,7 +25,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(percent, "percent")
     app.add_template_filter(clean, "clean")
     app.add_template_filter(clean_lines, "clean_lines")
-    app.add_template_filter(count, "count_of")
+    app.add_template_filter(counted, "count_of")
     app.add_template_filter(mark, "mark")
 
 
@@ -80,11 +82,6 @@ def whole(number: float | None) -> str:
 def percent(number: float | None) -> str:
     """Never 100 % before it is: 99.97 → "99 %"."""
     return "unknown" if number is None else f"{int(number)} %"
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """(1, "host") → "1 host"; (3, "host") → "3 hosts" """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def clean(text: object) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from flask import Flask, current_app
 
 from rm.events import AlertsChanged, Event, EventBus, HostSeen, JobLogGrew, ListenerFellBehind, PendingHostsChanged
+from rm.shared.words import counted
 from rm.store import hosts
 from rm.web import fleet_summary, fragments
 from rm.web.fleet_summary import UNCOUNTED
@@ -73,7 +74,7 @@ def pager(query: Query, total: int) -> dict[str, str]:
     """The line under the table."""
     first = (query.page - 1) * PAGE_SIZE + 1
     last = min(query.page * PAGE_SIZE, total)
-    said = f"{total:,} {'host' if total == 1 else 'hosts'}, problems first"
+    said = f"{counted(total, 'host')}, problems first"
     if total > PAGE_SIZE:
         said = f"{first:,} to {last:,} of {said}"
     return {

@@ -10,6 +10,7 @@ from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
 from rm.services import hosts as service
+from rm.shared.words import counted
 from rm.store import hosts, jobs
 from rm.web import context, fleet_view, host_view
 from rm.web.fleet_view import Query
@@ -68,7 +69,7 @@ def list_jobs(host_id: str) -> Response:
     path = f"/hosts/{host_id}/jobs"
     count = jobs.count_for_host(host_id)
     pager = {
-        "said": f"{count:,} {'job' if count == 1 else 'jobs'} in all, newest first",
+        "said": f"{counted(count, 'job')} in all, newest first",
         "previous": path if before else "",
         "previous_word": "Newest",
         "next": f"{path}?before={shown[-1].id}" if len(found) > len(shown) else "",

@@ -7,6 +7,7 @@ from typing import Any
 
 from rm.domain import dispatch
 from rm.domain.jobs import SILENCE_UNTIL_LOST
+from rm.shared.words import counted
 from rm.store.models import Host, Job
 from rm.web import drawings, filters
 
@@ -191,7 +192,7 @@ def _running(progress: dict[str, Any], samples: Sequence[tuple[int, int]]) -> li
     return [
         Readout(
             "Read", done, f"{unit} of {filters.size(total)}" if total else unit,
-            f"{files:,} of {all_files:,} files" if all_files else f"{files:,} files",
+            f"{files:,} of {counted(all_files, 'file')}" if all_files else counted(files, "file"),
         ),
         Readout("Throughput", rate, f"{rate_unit}/s" if rate_unit else "", **_spark(samples)),
         Readout("Elapsed", filters.duration(progress.get("seconds_elapsed"))),
@@ -205,7 +206,7 @@ def _ended(job: Job, samples: Sequence[tuple[int, int]]) -> list[Readout]:
     if _number(summary, "total_bytes_processed") is not None:
         value, unit = _amount(summary["total_bytes_processed"])
         files = _number(summary, "total_files_processed")
-        found.append(Readout("Read", value, unit, f"{files:,} files" if files is not None else ""))
+        found.append(Readout("Read", value, unit, counted(int(files), "file") if files is not None else ""))
     if _number(summary, "data_added") is not None:
         value, unit = _amount(summary["data_added"])
         packed = _number(summary, "data_added_packed")

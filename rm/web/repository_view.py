@@ -9,6 +9,7 @@ from flask import Flask
 from rm.domain import health, permissions
 from rm.domain.jobs import subset_problem
 from rm.events import Event, HostSeen, JobLogGrew, JobProgressed, ListenerFellBehind
+from rm.shared.words import counted
 from rm.store import hosts, jobs, repositories
 from rm.store.models import Host, Repository
 from rm.web import fragments
@@ -77,7 +78,7 @@ def verdict(repository: Repository, users: list[Host]) -> dict[str, str]:
             "more": "Test it from a host: a repository that exists is taken over as it is. If there is none, create it"
             " on the host's page.",
         }
-    return {"kind": "ok", "text": f"In use by {len(users)} {'host' if len(users) == 1 else 'hosts'}.", "more": ""}
+    return {"kind": "ok", "text": f"In use by {counted(len(users), 'host')}.", "more": ""}
 
 
 def check_choice(form_value: str) -> tuple[str, str | None]:
