@@ -12,10 +12,13 @@ from agent.config import Paths
 from agent.errors import AgentError
 from agent.journal import JobDirectory
 from agent.platform import linux
+from rm.shared.words import counted
 
 LIBRARY = Path("/usr/local/lib/restic-manager")
 LINK = Path("/usr/local/bin/rm-agent")
 UNIT = Path("/etc/systemd/system/rm-agent.service")
+TRIAL_PATH = Path("/etc/systemd/system/rm-agent-trial.path")
+TRIAL_SERVICE = Path("/etc/systemd/system/rm-agent-trial.service")
 WRITABLE = Path("/etc/systemd/system/rm-agent.service.d/10-writable.conf")
 COMMAND_SECONDS = 60.0
 
@@ -36,6 +39,10 @@ def uninstall(paths: Paths, *, is_installed: bool) -> Iterator[str]:
             " then run this again."
         )
     if is_installed and UNIT.exists():
+        # First what would start the agent again.
+        if TRIAL_PATH.exists():
+            _systemctl("disable", "--now", TRIAL_PATH.name)
+            _systemctl("stop", TRIAL_SERVICE.name)
         _systemctl("disable", "--now", UNIT.name)
         yield "Stopped the agent and took it out of the boot."
     found = status.read(paths)
@@ -56,7 +63,7 @@ def _restic_at_work(paths: Paths) -> Iterator[str]:
 
 def _remove(paths: Paths, *, is_installed: bool) -> Iterator[str]:
     program = LIBRARY if is_installed else paths.bin
-    files = [paths.config_file, *([UNIT, WRITABLE, LINK] if is_installed else [])]
+    files = [paths.config_file, *([UNIT, TRIAL_PATH, TRIAL_SERVICE, WRITABLE, LINK] if is_installed else [])]
     for tree in (program, paths.state):
         if tree is not None and tree.exists():
             shutil.rmtree(tree)
@@ -84,7 +91,7 @@ def _left(paths: Paths, *, is_installed: bool) -> Iterator[str]:
 
 def _count(directory: Path) -> str:
     entries = len(os.listdir(directory))
-    return "1 entry" if entries == 1 else f"{entries} entries"
+    return counted(entries, "entry", "entries")
 
 
 def _remove_empty(directory: Path | None) -> None:

@@ -31,12 +31,13 @@ rm_settings() {
         esac
         root=$RM_INSTALL_ROOT
         lib=$root/bin config=$root/etc/agent.toml state=$root/state restore=$root/restore
-        link='' unit=''
+        link='' unit='' trial_path='' trial_service=''
     else
         root=''
         lib=/usr/local/lib/restic-manager config=/etc/restic-manager/agent.toml
         state=/var/lib/restic-manager-agent restore=/var/restic-manager/restore
         link=/usr/local/bin/rm-agent unit=/etc/systemd/system/$service
+        trial_path=/etc/systemd/system/rm-agent-trial.path trial_service=/etc/systemd/system/rm-agent-trial.service
     fi
     agent=$lib/rm-agent
     guard=$lib/rm-agent-guard
@@ -386,7 +387,7 @@ rm_tidy() {
     [ -z "$stage" ] || rm -rf "$stage"
     if [ "$code" != 0 ]; then
         [ -n "$had_agent" ] || rmdir "$lib" "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
-        [ -z "$stopped" ] || { systemctl start "$service" && say "The agent that was here before runs again." >&2; }
+        [ -z "$stopped" ] || { rm_start_again && say "The agent that was here before runs again." >&2; }
     fi
     exit "$code"
 }
@@ -520,6 +521,18 @@ rm_unit_text() {
 RM_UNIT_ENDS_HERE
 }
 
+rm_trial_path_text() {
+    cat <<'RM_UNIT_ENDS_HERE'
+@TRIAL_PATH@
+RM_UNIT_ENDS_HERE
+}
+
+rm_trial_service_text() {
+    cat <<'RM_UNIT_ENDS_HERE'
+@TRIAL_SERVICE@
+RM_UNIT_ENDS_HERE
+}
+
 # What of the file system the agent may write, by what its owner allows.
 rm_files_lines() {
     if [ "$in_place" = true ]; then
@@ -540,9 +553,16 @@ rm_write_stage() {
     rm_guard_text >"$stage/rm-agent-guard"
     chmod 755 "$stage/rm-agent-guard"
     rm_files_lines >"$stage/files"
-    rm_unit_text | sed -e "s|@PYTHON@|$python|g" -e "s|@LIB@|$lib|g" -e "s|@SERVER@|$server|g" \
-        -e "/^@FILES@\$/{r $stage/files" -e 'd;}' >"$stage/unit"
-    chmod 644 "$stage/unit"
+    rm_unit_text | rm_fill_in >"$stage/unit"
+    rm_trial_path_text | rm_fill_in >"$stage/trial_path"
+    rm_trial_service_text | rm_fill_in >"$stage/trial_service"
+    chmod 644 "$stage/unit" "$stage/trial_path" "$stage/trial_service"
+}
+
+rm_fill_in() {
+    guard_version=$(sed -n 's/^GUARD_VERSION=//p' "$stage/rm-agent-guard")
+    sed -e "s|@PYTHON@|$python|g" -e "s|@LIB@|$lib|g" -e "s|@STATE@|$state|g" -e "s|@SERVER@|$server|g" \
+        -e "s|@GUARD_VERSION@|$guard_version|g" -e "/^@FILES@\$/{r $stage/files" -e 'd;}'
 }
 
 # Rename $1 to $2 unless $2 holds the same already.
@@ -558,15 +578,27 @@ rm_place() {
 
 rm_is_new() {
     ! cmp -s "$stage/rm-agent" "$agent" || ! cmp -s "$stage/rm-agent-guard" "$guard" ||
-        { [ "$init" = systemd ] && ! cmp -s "$stage/unit" "$unit"; } || [ -n "$changed" ] || [ "$action" = repair ]
+        { [ "$init" = systemd ] && rm_has_new_units; } || [ -n "$changed" ] || [ "$action" = repair ]
+}
+
+rm_has_new_units() {
+    ! cmp -s "$stage/unit" "$unit" || ! cmp -s "$stage/trial_path" "$trial_path" ||
+        ! cmp -s "$stage/trial_service" "$trial_service"
+}
+
+# Another program was on trial; this one was chosen by a person.
+rm_end_trial() {
+    (cd "$state/update" 2>/dev/null &&
+        rm -f hello ask_revert limit_s expired ticks stop_ordered reverting trial committed)
 }
 
 rm_place_all() {
-    if [ "$init" = systemd ] && rm_is_new && systemctl is-active --quiet "$service"; then
-        # A program that is replaced under its own feet imports the wrong modules: it is stopped first.
-        systemctl stop "$service" && stopped=yes
-    fi
+    # A program that is replaced under its own feet imports the wrong modules: it is stopped first.
+    ! rm_is_new || rm_stop
+    replaces=''
+    cmp -s "$stage/rm-agent" "$agent" || replaces=yes
     rm_place "$stage/rm-agent" "$agent"
+    [ -z "$replaces" ] || rm_end_trial
     rm_place "$stage/rm-agent-guard" "$guard"
     if [ -n "$link" ] && [ "$(readlink "$link" 2>/dev/null)" != "$agent" ]; then
         mkdir -p "${link%/*}" && ln -sf "$agent" "$link"
@@ -574,6 +606,8 @@ rm_place_all() {
     fi
     if [ "$init" = systemd ]; then
         rm_place "$stage/unit" "$unit"
+        rm_place "$stage/trial_path" "$trial_path"
+        rm_place "$stage/trial_service" "$trial_service"
         if [ -n "$writable" ]; then
             mkdir -p "$unit.d"
             { say "[Service]" && for directory in $writable; do say "ReadWritePaths=$directory"; done; } >"$stage/writable"
@@ -584,7 +618,9 @@ rm_place_all() {
 
 rm_start() {
     if [ "$init" = systemd ]; then
-        if ! systemctl daemon-reload || ! systemctl enable --quiet "$service" 2>"$stage/why"; then
+        if ! systemctl daemon-reload ||
+            ! systemctl enable --quiet "$service" "${trial_path##*/}" 2>"$stage/why" ||
+            ! systemctl restart "${trial_path##*/}" 2>"$stage/why"; then
             die "systemd does not take the unit:" "$(cat "$stage/why")"
         fi
         systemctl reset-failed "$service" 2>/dev/null
@@ -596,20 +632,49 @@ rm_start() {
         stopped=''
         return
     fi
-    if [ -s "$lib/guard.pid" ] && kill -0 "$(cat "$lib/guard.pid")" 2>/dev/null; then
+    if rm_guard_runs; then
         [ -n "$changed" ] || return 0
         rm_stop_guard
     fi
-    set -- "$python" -I "$agent"
-    [ -z "$root" ] || set -- "$@" --root "$root"
-    RM_PYTHON=$python setsid "$guard" run -- "$@" run </dev/null >>"$state/agent.log" 2>&1 &
+    rm_start_guard
+}
+
+rm_stop() {
+    if [ "$init" = systemd ]; then
+        case $(systemctl is-active "$service") in
+        # It may be between two starts.
+        active | activating | reloading) systemctl stop "$service" && stopped=yes ;;
+        esac
+    elif rm_guard_runs; then
+        rm_stop_guard
+        stopped=yes
+    fi
+    return 0
+}
+
+rm_start_again() {
+    if [ "$init" = systemd ]; then systemctl start "$service"; else rm_start_guard; fi
+}
+
+rm_start_guard() {
+    if [ -n "$root" ]; then
+        set -- "$guard" --root "$root" run -- "$python" -I "$agent" --root "$root" run
+    else
+        set -- "$guard" run -- "$python" -I "$agent" run
+    fi
+    RM_PYTHON=$python setsid "$@" </dev/null >>"$state/agent.log" 2>&1 &
     echo $! >"$lib/guard.pid"
+    stopped=''
+}
+
+rm_guard_runs() {
+    # The number may be another process's by now.
+    running=$(cat "$lib/guard.pid" 2>/dev/null) && [ -n "$running" ] &&
+        grep -q rm-agent-guard "/proc/$running/cmdline" 2>/dev/null
 }
 
 rm_stop_guard() {
-    running=$(cat "$lib/guard.pid" 2>/dev/null) && [ -n "$running" ] || return 0
-    # The number may be another process's by now.
-    grep -q rm-agent-guard "/proc/$running/cmdline" 2>/dev/null || return 0
+    rm_guard_runs || return 0
     kill "$running"
     ticks=0
     while kill -0 "$running" 2>/dev/null && [ "$ticks" -lt 60 ]; do
@@ -677,7 +742,7 @@ rm_install() {
 rm_uninstall() {
     rm_host
     python=''
-    for found in "$(sed -n 's/^Environment=RM_PYTHON=//p' "$unit" 2>/dev/null)" "$(command -v python3 2>/dev/null)"; do
+    for found in "$(sed -n 's/^Environment=RM_PYTHON=\([^ ]*\).*/\1/p' "$unit" 2>/dev/null)" "$(command -v python3 2>/dev/null)"; do
         [ -x "$found" ] && python=$(rm_python_behind "$found") && break
     done
     [ "$init" = systemd ] || rm_stop_guard
@@ -687,8 +752,10 @@ rm_uninstall() {
     fi
     say "The agent's own uninstall does not run here; its files are removed by this script."
     if [ -n "$unit" ] && [ "$init" = systemd ]; then
+        systemctl disable --now "${trial_path##*/}" 2>/dev/null
+        systemctl stop "${trial_service##*/}" 2>/dev/null
         systemctl disable --now "$service" 2>/dev/null
-        rm -f "$unit" "$writable_file"
+        rm -f "$unit" "$writable_file" "$trial_path" "$trial_service"
         rmdir "$unit.d" 2>/dev/null
         systemctl daemon-reload
     fi
@@ -696,7 +763,7 @@ rm_uninstall() {
     [ -z "$link" ] || rm -f "$link"
     rm -f "$config"
     rmdir "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
-    say "Removed: the program, its unit, its settings and its state."
+    say "Removed: the program, its units, its settings and its state."
     [ ! -d "$restore" ] || say "Left: $restore with what was restored."
     say "Left: all backups in their repositories, restic itself, and the host's page on the server."
 }

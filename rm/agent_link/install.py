@@ -1,4 +1,4 @@
-"""The installer that the server hands out: one script that carries the guard and the unit, and knows the server."""
+"""The installer that the server hands out: one script that carries the guard and the units, and knows the server."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 AGENT = Path(__file__).parents[2] / "agent"
-_PLACES = re.compile(r"@(SERVER|GUARD|UNIT)@$", re.MULTILINE)
+_PLACES = re.compile(r"@(SERVER|GUARD|UNIT|TRIAL_PATH|TRIAL_SERVICE)@$", re.MULTILINE)
 
 
 def script(*, base_url: str) -> str:
@@ -22,6 +22,10 @@ def _template() -> str:
 
 @cache
 def _carried() -> dict[str, str]:
-    guard = (AGENT / "guard" / "rm-agent-guard").read_text("utf-8")
-    unit = (AGENT / "packaging" / "rm-agent.service").read_text("utf-8")
-    return {"GUARD": guard.rstrip("\n"), "UNIT": unit.rstrip("\n")}
+    files = {
+        "GUARD": AGENT / "guard" / "rm-agent-guard",
+        "UNIT": AGENT / "packaging" / "rm-agent.service",
+        "TRIAL_PATH": AGENT / "packaging" / "rm-agent-trial.path",
+        "TRIAL_SERVICE": AGENT / "packaging" / "rm-agent-trial.service",
+    }
+    return {name: file.read_text("utf-8").rstrip("\n") for name, file in files.items()}

@@ -1,4 +1,4 @@
-"""The guard: whatever ends the agent, it is started again; only a signal to the guard ends the supervision."""
+"""`rm-agent-guard run`: whatever ends the agent, it is started again, until the guard itself is told to end."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.conftest import ROOT, until
+from tests.agent.conftest import until
+from tests.agent.guarded import GUARD
 
-GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
 Start = Callable[[str], subprocess.Popen[bytes]]
 
 
@@ -28,8 +28,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         shell = shutil.which("dash") or "/bin/sh"
         with open(tmp_path / "guard.log", "ab") as log:
             child = subprocess.Popen(
-                [shell, str(GUARD), "run", "--", str(script), "a b"], stderr=log, start_new_session=True
-            )
+                [shell, str(GUARD), "--root", str(tmp_path), "run", "--", str(script), "a b"],
+                stderr=log, start_new_session=True,
+            )  # fmt: skip
         children.append(child)
         return child
 
@@ -51,7 +52,7 @@ def test_every_exit_code_leads_to_another_start(start: Start, tmp_path: Path, co
 
     until(lambda: len(starts(tmp_path)) >= 2)
 
-    assert starts(tmp_path)[0].endswith("1 a b")
+    assert starts(tmp_path)[0].endswith("2 a b")
     assert f"exit code {code}" in (tmp_path / "guard.log").read_text()
     assert "again in 1 s" in (tmp_path / "guard.log").read_text()
 
@@ -111,7 +112,9 @@ def test_an_agent_that_does_not_end_is_killed(start: Start, tmp_path: Path) -> N
     script = tmp_path / "stubborn"
     script.write_text(f"#!/bin/sh\ntrap '' TERM\necho $$ > {tmp_path}/pid\nwhile :; do sleep 0.1; done\n")
     script.chmod(0o755)
-    guard = subprocess.Popen(["/bin/sh", str(quick), "run", "--", str(script)], stderr=subprocess.DEVNULL)
+    guard = subprocess.Popen(
+        ["/bin/sh", str(quick), "--root", str(tmp_path), "run", "--", str(script)], stderr=subprocess.DEVNULL
+    )
     pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
 
     guard.terminate()
@@ -120,9 +123,14 @@ def test_an_agent_that_does_not_end_is_killed(start: Start, tmp_path: Path) -> N
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_version_and_wrong_use() -> None:
+def test_it_tells_its_version() -> None:
     version = subprocess.run([str(GUARD), "version"], capture_output=True, text=True, check=False)
-    wrong = subprocess.run([str(GUARD), "fly"], capture_output=True, text=True, check=False)
 
-    assert (version.returncode, version.stdout) == (0, "1\n")
-    assert (wrong.returncode, "usage:" in wrong.stderr) == (2, True)
+    assert (version.returncode, version.stdout) == (0, "2\n")
+
+
+@pytest.mark.parametrize("wrong", [["fly"], [], ["run"], ["run", "--"], ["--root"]])
+def test_wrong_use_is_explained(wrong: list[str]) -> None:
+    done = subprocess.run([str(GUARD), *wrong], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "usage:" in done.stderr) == (2, True)

@@ -1,11 +1,12 @@
 """install.sh as the server hands it out, run for real below a directory, under each shell that is here."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from rm.agent_link import install
 from tests.install.server import ROOT, Server, shells, until
 
 pytestmark = pytest.mark.timeout(150)
+
+GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
 
 
 def script(server: Server) -> str:
@@ -47,8 +50,11 @@ def test_it_installs_runs_again_repairs_and_removes(server: Server, host_directo
     again = run(script(server), host_directory, shell=shell)
     unchanged = (host_directory / "bin" / "guard.pid").read_text()
     (host_directory / "bin" / "rm-agent").write_text("garbage")
+    (host_directory / "bin" / "rm-agent-guard").write_text(
+        GUARD.read_text().replace("GUARD_VERSION=2", "GUARD_VERSION=1")
+    )
     repaired = run(script(server), host_directory, "--repair", shell=shell)
-    connected = status(host_directory)
+    connected, guards = status(host_directory), guards_of(host_directory)
     removed = run(script(server), host_directory, "--uninstall", shell=shell)
 
     assert first.returncode == again.returncode == repaired.returncode == removed.returncode == 0, (
@@ -57,7 +63,40 @@ def test_it_installs_runs_again_repairs_and_removes(server: Server, host_directo
     assert "nothing was changed" in again.stdout
     assert unchanged == pid
     assert "connected since" in connected
+    assert guards == ["2"]
     assert list(host_directory.rglob("*")) == []
+
+
+def test_another_program_that_is_installed_ends_the_trial_of_an_update(server: Server, host_directory: Path) -> None:
+    run(script(server), host_directory, RM_TOKEN=server.line()[1])
+    program, trial = host_directory / "bin" / "rm-agent", host_directory / "state" / "update" / "trial"
+    shipped = program.read_bytes()
+    program.with_name("rm-agent.old").write_bytes(shipped)
+    program.write_bytes(shipped + b"#")
+    trial.write_text(f"attempt=X\nfrom={sha256(b'')}\nto={sha256(shipped + b'#')}\nboots=3\nlimit_s=60\n")
+
+    run(script(server), host_directory)
+
+    assert program.read_bytes() == shipped
+    assert not trial.exists()
+    assert not (trial.parent / "revert_failed").exists()
+    assert "connected since" in status(host_directory)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def guards_of(directory: Path) -> list[str]:
+    """Which version of the guard each agent below this directory was started by."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if command[2:3] == [str(directory / "bin" / "rm-agent").encode()]:
+                environ = (entry / "environ").read_bytes().split(b"\0")
+                found += [line[17:].decode() for line in environ if line.startswith(b"RM_GUARD_VERSION=")]
+    return found
 
 
 def test_the_line_works_as_it_is_shown(server: Server, host_directory: Path) -> None:
@@ -122,11 +161,12 @@ def test_the_servers_address_cannot_become_a_command(tmp_path: Path) -> None:
     assert not (tmp_path / "owned").exists()
 
 
-def test_it_carries_the_guard_and_the_unit_unchanged(server: Server) -> None:
+def test_it_carries_the_guard_and_the_units_unchanged(server: Server) -> None:
     text = script(server)
 
-    assert (ROOT / "agent" / "guard" / "rm-agent-guard").read_text() in text
-    assert (ROOT / "agent" / "packaging" / "rm-agent.service").read_text() in text
+    assert GUARD.read_text() in text
+    for unit in ("rm-agent.service", "rm-agent-trial.path", "rm-agent-trial.service"):
+        assert (ROOT / "agent" / "packaging" / unit).read_text() in text
     assert f"    server={server.base_url}\n" in text
 
 

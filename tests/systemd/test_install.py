@@ -125,6 +125,7 @@ def test_repair_mends_a_damaged_installation_and_keeps_the_enrolment(host: Host)
     host.machine.out(
         "systemctl stop rm-agent; echo garbage > /usr/local/lib/restic-manager/rm-agent;"
         "rm -f /usr/local/lib/restic-manager/rm-agent-guard /usr/local/bin/rm-agent;"
+        "systemctl disable --now rm-agent-trial.path; rm /etc/systemd/system/rm-agent-trial.*;"
         "echo garbage > /etc/systemd/system/rm-agent.service; chmod 755 /var/lib/restic-manager-agent"
     )
 
@@ -132,6 +133,8 @@ def test_repair_mends_a_damaged_installation_and_keeps_the_enrolment(host: Host)
 
     assert host.is_connected()
     assert host.machine.out("stat -c %a /var/lib/restic-manager-agent") == "700"
+    assert host.machine.out("systemctl is-enabled rm-agent-trial.path") == "enabled"
+    assert host.machine.out("systemctl is-active rm-agent-trial.path") == "active"
     assert len([one for one in host.server.hosts() if one["hostname"] == host.machine.name]) == 1
 
 

@@ -1,0 +1,199 @@
+"""`rm-agent-guard run` with a trial: bad releases are put back where there is no systemd, and hangs are noticed."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.conftest import until
+from tests.agent.guarded import SHELLS, Guarded
+
+LIVES = 'i=1; while :; do i=$((i + 1)); echo $i > "$RM_GUARD_ALIVE"; sleep 0.05; done'
+Host = Callable[..., Guarded]
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Host]:
+    """Makes hosts; each agent notes in `starts` which one it is, and goes on as its body says."""
+    made: list[Guarded] = []
+
+    def make(body: str, *, later: str = "", shell: str = SHELLS[0]) -> Guarded:
+        root = tmp_path / f"host {len(made)}"
+        texts = [f"#!/bin/sh\necho {name} $$ >> '{root}/starts'\n{text}\n" for name, text in
+                 (("earlier", body), ("later", later))]  # fmt: skip
+        host = Guarded(root, shell, earlier=texts[0].encode()).make()
+        if later:
+            host.arm(later=texts[1].encode())
+            host.swap(texts[1].encode())
+        made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        host.close()
+
+
+def starts(host: Guarded) -> list[str]:
+    path = host.root / "starts"
+    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def pid(host: Guarded) -> int:
+    return int((host.root / "starts").read_text().split()[-1])
+
+
+def test_a_release_that_exits_at_once_is_put_back_within_ten_seconds(hosts: Host) -> None:
+    made = [hosts(LIVES, later=f"exit {code}", shell=SHELLS[code % len(SHELLS)]) for code in (0, 1, 78)]
+    for host in made:
+        host.run()
+
+    until(lambda: all("earlier" in starts(host) for host in made), seconds=12)
+
+    for host in made:
+        assert starts(host) == ["later", "later", "later", "earlier"]
+        assert host.facts("reverted")["reason"] == "boots"
+
+
+def test_75_during_the_trial_is_a_failed_start_like_any_other(hosts: Host) -> None:
+    host = hosts(LIVES, later="exit 75")
+    host.run()
+
+    until(lambda: starts(host) == ["later", "later", "later", "earlier"])
+
+
+def test_starts_are_counted_across_ends_of_the_guard_itself(hosts: Host) -> None:
+    host = hosts(LIVES, later="exec sleep 60")
+    for count in (1, 2, 3, 4):
+        guard = host.run()
+        until(lambda count=count: len(starts(host)) == count)
+        os.killpg(guard.pid, signal.SIGKILL)
+        guard.wait()
+
+    assert starts(host) == ["later", "later", "later", "earlier"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_agent_that_never_shows_life_is_killed(hosts: Host, shell: str) -> None:
+    host = hosts("exec sleep 60", shell=shell)
+    host.run(RM_GUARD_TICK="0.05")
+
+    until(lambda: len(starts(host)) == 2)
+
+    assert "the agent hangs" in host.said()
+    assert "exit code 137" in host.said()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_agent_whose_number_stands_still_is_killed(hosts: Host, shell: str) -> None:
+    host = hosts(LIVES, shell=shell)
+    host.run(RM_GUARD_TICK="0.1")
+    until(lambda: starts(host))
+
+    os.kill(pid(host), signal.SIGSTOP)
+
+    until(lambda: len(starts(host)) == 2)
+
+
+def test_an_agent_that_shows_life_is_left_alone(hosts: Host) -> None:
+    host = hosts(LIVES)
+    host.run(RM_GUARD_TICK="0.05")
+
+    until(lambda: int((host.update / "alive").read_text() or 0) > 40 if (host.update / "alive").exists() else False)
+
+    assert starts(host) == ["earlier"]
+
+
+def test_where_life_cannot_be_shown_nobody_is_killed_for_it(hosts: Host) -> None:
+    host = hosts('echo "${RM_GUARD_ALIVE-unset}" > alive; i=0; while [ $i -lt 30 ]; do sleep 0.05; i=$((i+1)); done')
+    (host.update / "alive").mkdir()
+    guard = host.run(RM_GUARD_TICK="0.05", RM_GUARD_ALIVE="an outer one")
+
+    until(lambda: "exit code 0" in host.said())
+
+    assert guard.poll() is None
+    assert "hangs" not in host.said()
+
+
+def test_a_hanging_release_is_put_back(hosts: Host) -> None:
+    host = hosts(LIVES, later="exec sleep 60")
+    host.arm(boots=1, later=host.program.read_bytes())
+    host.run(RM_GUARD_TICK="0.05")
+
+    until(lambda: "earlier" in starts(host))
+
+    assert starts(host) == ["later", "later", "earlier"]
+    assert host.facts("reverted")["reason"] == "boots"
+
+
+def test_a_release_that_lives_and_never_says_hello_is_put_back_at_the_limit(hosts: Host) -> None:
+    host = hosts(LIVES, later=LIVES)
+    host.arm(limit_s=1, later=host.program.read_bytes())
+    host.run(RM_GUARD_TICK="0.1")
+
+    until(lambda: "earlier" in starts(host))
+
+    assert starts(host) == ["later", "earlier"]
+    assert host.facts("reverted")["reason"] == "expired"
+    assert len(list((host.update / "bad").iterdir())) == 1
+
+
+def test_a_release_that_asks_for_its_revert_is_put_back_at_once(hosts: Host) -> None:
+    host = hosts(LIVES, later='echo credential > "${RM_GUARD_ALIVE%/*}/ask_revert"; exit 0')
+    host.run()
+
+    until(lambda: starts(host) == ["later", "earlier"])
+
+    assert (host.facts("reverted")["reason"], host.facts("reverted")["bad"]) == ("credential", "0")
+
+
+def test_an_agent_that_swaps_itself_and_commits_stays(hosts: Host) -> None:
+    later = (
+        'cd "${RM_GUARD_ALIVE%/*}"; [ ! -e trial ] || { sed -n "s/^to=//p" trial > committed; }\n' + LIVES
+    )  # fmt: skip
+    host = hosts(LIVES, later=later)
+    host.run(RM_GUARD_TICK="0.1")
+    until(lambda: (host.update / "committed").exists())
+
+    os.kill(pid(host), signal.SIGKILL)
+
+    until(lambda: starts(host) == ["later", "later"])
+    assert "committed" not in host.left() - {"committed"}
+    assert host.facts("reverted") == {}
+
+
+def test_nothing_of_the_guard_outlives_it(hosts: Host) -> None:
+    host = hosts(LIVES)
+    guard = host.run(RM_GUARD_TICK="0.1")
+    until(lambda: starts(host))
+
+    guard.terminate()
+
+    assert guard.wait(5) == 0
+    until(lambda: not members(guard.pid))
+
+
+def test_what_minds_the_agent_ends_with_a_guard_that_was_killed(hosts: Host) -> None:
+    host = hosts(LIVES)
+    guard = host.run(RM_GUARD_TICK="0.1")
+    until(lambda: starts(host))
+
+    guard.kill()
+    guard.wait()
+
+    until(lambda: members(guard.pid, but=pid(host)) == [])
+
+
+def members(session: int, *, but: int = 0) -> list[int]:
+    """The processes of a session, without those that one of them has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                facts = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            if int(facts[3]) == session and facts[0] != "Z" and but not in (int(entry.name), int(facts[1])):
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,201 @@
+"""`rm-agent-guard watch`: the time limit of a trial, counted in ticks in which the host was awake."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.conftest import until
+from tests.agent.guarded import ATTEMPT, EARLIER, GUARD, LATER, SHELLS, Guarded
+
+ANOTHER = "01JD00000000000000000000ZZ"
+TICK = "0.05"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Guarded]:
+    """A host on which the update has just been swapped in."""
+    found = Guarded(tmp_path / "a host", SHELLS[0]).make()
+    found.arm()
+    found.swap()
+    yield found
+    found.close()
+
+
+def restart(host: Guarded, *then: str) -> str:
+    """A command in the place of systemctl, which notes that it was called."""
+    path = host.root.parent / "restart"
+    path.write_text("\n".join(["#!/bin/sh", f"echo >> '{host.root}/restarts'", *then, ""]))
+    path.chmod(0o755)
+    return str(path)
+
+
+def restarts(host: Guarded) -> int:
+    path = host.root / "restarts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_past_its_limit_the_agent_is_restarted_and_so_reverted(host: Guarded, shell: str) -> None:
+    host.shell = shell
+    host.arm(limit_s=1)
+
+    watch = host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"'{GUARD}' --root '{host.root}' check"))
+
+    assert watch.wait(10) == 0
+    assert (host.program.read_bytes(), restarts(host)) == (EARLIER, 1)
+    assert host.facts("reverted") == host.reverted("expired", bad=1)
+    assert "not committed after its 1 s" in host.said()
+
+
+def test_a_tick_is_two_seconds(host: Guarded) -> None:
+    host.arm(limit_s=3)
+    began = time.monotonic()
+
+    host.watch(RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10)
+
+    assert 3.9 < time.monotonic() - began < 6
+    assert (host.update / "expired").read_text() == f"{ATTEMPT}\n"
+
+
+def test_a_host_that_has_said_hello_has_until_the_commits_limit(host: Guarded) -> None:
+    host.arm(limit_s=1, commit_s=2)
+    host.tell("hello", "yes")
+    began = time.monotonic()
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10)
+
+    assert 1.9 < time.monotonic() - began < 4
+
+
+def test_without_a_server_the_agent_may_take_the_longer_limit_it_has_written(host: Guarded) -> None:
+    host.arm(limit_s=1)
+    host.tell("limit_s", "2")
+    began = time.monotonic()
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10)
+
+    assert 1.9 < time.monotonic() - began < 4
+
+
+def test_a_hello_after_a_long_time_without_a_server_is_not_too_late_to_commit(host: Guarded) -> None:
+    host.arm(limit_s=60, commit_s=600)
+    host.tell("limit_s", "900")
+    host.tell("hello", "yes")
+    host.tell("ticks", f"14000 {ATTEMPT}")
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+
+    until(lambda: host.ticks() >= 14005)
+    assert restarts(host) == 0
+
+
+@pytest.mark.parametrize("word", ["", "x", "-1", "99999999999"])
+def test_a_limit_that_is_no_number_counts_as_not_written(host: Guarded, word: str) -> None:
+    host.arm(limit_s=1)
+    host.tell("limit_s", word)
+
+    assert host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10) == 0
+
+    assert restarts(host) == 1
+
+
+def test_an_agent_that_asks_for_its_revert_and_does_not_end_is_restarted(host: Guarded) -> None:
+    host.tell("ask_revert", "health")
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10)
+
+    assert host.ticks() == 10
+    assert "expired" not in host.left()
+
+
+def test_a_restart_that_does_nothing_is_tried_again(host: Guarded) -> None:
+    host.arm(limit_s=0)
+
+    host.watch(RM_GUARD_TICK="0.02", RM_RESTART=restart(host))
+
+    until(lambda: restarts(host) >= 3)
+
+
+def test_it_ends_with_the_trial_and_needs_no_restart(host: Guarded) -> None:
+    watch = host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+    until(lambda: host.ticks() >= 2)
+
+    (host.update / "trial").unlink()
+
+    assert (watch.wait(5), restarts(host)) == (0, 0)
+
+
+def test_it_counts_on_where_an_earlier_watch_ended(host: Guarded) -> None:
+    first = host.watch(RM_GUARD_TICK=TICK)
+    until(lambda: host.ticks() >= 5)
+    first.kill()
+    first.wait()
+    counted = host.ticks()
+
+    host.watch(RM_GUARD_TICK="0.3")
+
+    until(lambda: host.ticks() > counted)
+    assert host.ticks() == counted + 1
+
+
+@pytest.mark.parametrize("ticks", [f"9999 {ANOTHER}", "9999", "", f"x {ATTEMPT}"])
+def test_the_ticks_of_another_attempt_do_not_count(host: Guarded, ticks: str) -> None:
+    host.tell("ticks", ticks)
+    host.tell("expired", ANOTHER)
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+
+    until(lambda: 3 <= host.ticks() < 9999)
+    assert restarts(host) == 0
+
+
+def test_time_in_which_the_host_was_suspended_does_not_count(host: Guarded) -> None:
+    watch = host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+    until(lambda: host.ticks() >= 2)
+
+    os.killpg(watch.pid, signal.SIGSTOP)
+    before = host.ticks()
+    began = time.monotonic()
+    until(lambda: time.monotonic() > began + 1)
+    os.killpg(watch.pid, signal.SIGCONT)
+
+    until(lambda: host.ticks() > before)
+    assert host.ticks() <= before + 3
+
+
+def test_after_an_ordered_stop_nobody_waits_for_the_agent(host: Guarded) -> None:
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+    until(lambda: host.ticks() >= 2)
+    host.tell("stop_ordered", "yes")
+    began = time.monotonic()
+    until(lambda: time.monotonic() > began + 0.2)
+    counted = host.ticks()
+
+    until(lambda: time.monotonic() > began + 0.6)
+
+    assert host.ticks() == counted
+    (host.update / "stop_ordered").unlink()
+    until(lambda: host.ticks() > counted)
+
+
+def test_a_committed_agent_is_not_restarted_and_the_watch_ends(host: Guarded) -> None:
+    host.arm(limit_s=0)
+    host.tell("committed", host.facts("trial")["to"])
+
+    watch = host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host))
+
+    assert watch.wait(10) == 0
+    assert (restarts(host), host.program.read_bytes(), host.left()) == (0, LATER, set())
+
+
+def test_the_limit_holds_where_the_ticks_cannot_be_written(host: Guarded) -> None:
+    host.arm(limit_s=1)
+    (host.update / ".watch.new").mkdir()
+
+    host.watch(RM_GUARD_TICK=TICK, RM_RESTART=restart(host, f"rm '{host.update}/trial'")).wait(10)
+
+    assert (restarts(host), host.left()) == (1, set())
