@@ -24,6 +24,8 @@ from rm.store.models import PendingHost, Setting
 LIFETIME = timedelta(hours=1)
 KEPT_FOR = timedelta(days=30)
 MOST_WAITING = 100
+# So that one address cannot keep all others out.
+MOST_WAITING_OF_ONE = 50
 RETRY_SECONDS = 5
 
 
@@ -37,7 +39,8 @@ class Undecided:
 def announce(bus: EventBus, *, applicant: Applicant, public_key: str, address: str, now: datetime) -> PendingHost:
     """A host waits for a person from now on, for an hour; the same announcement again gives the same row.
 
-    Raises Forbidden while announcing is off, Invalid for a key that cannot be trusted, TooMany when 100 wait.
+    Raises Forbidden while announcing is off, Invalid for a key that cannot be trusted, TooMany when 100 wait, or 50
+    from one address.
     """
     if not pending_hosts.is_announcing_enabled():
         raise Forbidden(
@@ -53,7 +56,9 @@ def announce(bus: EventBus, *, applicant: Applicant, public_key: str, address: s
             if _applicant(waiting) == applicant:
                 return waiting
         if pending_hosts.count_waiting(now) >= MOST_WAITING:
-            raise _too_many(now)
+            raise _too_many(MOST_WAITING, now)
+        if pending_hosts.count_waiting(now, address=address) >= MOST_WAITING_OF_ONE:
+            raise _too_many(MOST_WAITING_OF_ONE, now, address=address)
         found = PendingHost.create(
             id=new_ulid(),
             hostname=applicant.hostname,
@@ -258,10 +263,11 @@ def _forget_old(now: datetime) -> None:
     PendingHost.delete().where(PendingHost.expires_at < now - KEPT_FOR).execute()
 
 
-def _too_many(now: datetime) -> TooMany:
-    first = pending_hosts.next_expiry(now) or now
+def _too_many(count: int, now: datetime, *, address: str = "") -> TooMany:
+    first = pending_hosts.next_expiry(now, address=address) or now
+    whose = f" from {address}" if address else ""
     return TooMany(
-        f"{MOST_WAITING} announced hosts wait for a decision already. Approve or reject some first.",
+        f"{count} announced hosts{whose} wait for a decision already. Approve or reject some first.",
         retry_after_seconds=max(1, int((first - now).total_seconds()) + 1),
     )
 

@@ -39,13 +39,14 @@ def waiting(now: datetime) -> list[PendingHost]:
     return list(_waiting(now).order_by(PendingHost.announced_at, PendingHost.id))
 
 
-def count_waiting(now: datetime) -> int:
-    return int(_waiting(now).count())
+def count_waiting(now: datetime, *, address: str = "") -> int:
+    """How many wait, in all or from one address."""
+    return int(_from(_waiting(now), address).count())
 
 
-def next_expiry(now: datetime) -> datetime | None:
-    """When the first of those that wait lapses."""
-    first = _waiting(now).order_by(PendingHost.expires_at).first()
+def next_expiry(now: datetime, *, address: str = "") -> datetime | None:
+    """When the first of those that wait lapses, of all or of those from one address."""
+    first = _from(_waiting(now), address).order_by(PendingHost.expires_at).first()
     return first.expires_at if first else None
 
 
@@ -91,3 +92,7 @@ def is_announcing_enabled() -> bool:
     """Whether hosts may announce themselves; yes, unless an administrator switched it off."""
     found = Setting.get_or_none(Setting.name == ANNOUNCING)
     return found is None or found.value != "off"
+
+
+def _from(query: ModelSelect, address: str) -> ModelSelect:
+    return query.where(PendingHost.address == address) if address else query

@@ -1,6 +1,6 @@
 """The page of alerts, and what people say to one."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from werkzeug.wrappers import Response as AnyResponse
 
 from rm.domain.permissions import allows
@@ -17,7 +17,7 @@ blueprint = Blueprint("alerts", __name__)
 def index() -> Response:
     """Open alerts first, then those that are over."""
     user = context.user()
-    at = page_asked_for(request.args.get("page", "1"))
+    at = context.page_number()
     values = alert_view.values(role=user.role if user else "", now=context.now(), page=at)
     return page("alerts/list.html", section="alerts", live_url=f"/live/alerts?page={at}", **values)
 
@@ -36,8 +36,3 @@ def resolve(alert_id: str) -> AnyResponse:
     """It is over."""
     service.resolve(runtime().bus, alert_id=alert_id, actor=context.actor(), now=context.now())
     return go("/alerts", "alert_resolved")
-
-
-def page_asked_for(number: str) -> int:
-    """The page's number; the first for what makes no sense."""
-    return max(1, int(number)) if number.isdecimal() and len(number) < 5 else 1

@@ -18,6 +18,12 @@ def now() -> datetime:
     return moment
 
 
+def page_number() -> int:
+    """The page of a list that the address asks for; the first for what makes no sense."""
+    number = request.args.get("page", "1")
+    return max(1, int(number)) if number.isdecimal() and len(number) < 5 else 1
+
+
 def user() -> User | None:
     """Who is signed in, if anybody is."""
     found: User | None = g.get("user")

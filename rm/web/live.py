@@ -18,14 +18,13 @@ from rm.store import enrolments, hosts, jobs, pending_hosts, repositories
 from rm.store.database import connection
 from rm.web import context, fragments, security
 from rm.web.alert_view import AlertView
-from rm.web.alerts import page_asked_for
 from rm.web.enrolment_view import EnrolmentView
 from rm.web.fleet_view import FleetView, SharedParts
 from rm.web.fragments import Fragment, Sent
 from rm.web.host_view import HostView
 from rm.web.hosts import asked_for
 from rm.web.job_view import JobView
-from rm.web.pending_view import PendingView
+from rm.web.pending_view import PendingListView, PendingView
 from rm.web.repository_view import RepositoriesView, RepositoryView
 
 log = logging.getLogger(__name__)
@@ -103,6 +102,13 @@ def enrolment(token_id: str) -> Response:
     return stream(EnrolmentView(_app(), token_id, base_url=runtime().settings.base_url))
 
 
+@live.get("/pending-hosts")
+@allows("fleet.view")
+def pending_host_list() -> Response:
+    """The list of announced hosts."""
+    return stream(PendingListView(_app(), page=context.page_number()))
+
+
 @live.get("/pending-hosts/<pending_id>")
 @allows("fleet.view")
 def pending_host(pending_id: str) -> Response:
@@ -115,7 +121,7 @@ def pending_host(pending_id: str) -> Response:
 @allows("fleet.view")
 def alert_list() -> Response:
     """The list of alerts and their number."""
-    return stream(AlertView(_app(), role=_role(), page=page_asked_for(request.args.get("page", "1"))))
+    return stream(AlertView(_app(), role=_role(), page=context.page_number()))
 
 
 def stream(view: View, *, event_id: Callable[[], str] = lambda: "") -> Response:

@@ -13,8 +13,6 @@ from rm.web.layout import go, page
 
 blueprint = Blueprint("pending_hosts", __name__)
 
-PAGE_SIZE = 50
-
 
 @blueprint.app_template_filter("fingerprint_groups")
 def fingerprint_groups(text: str) -> list[str]:
@@ -26,22 +24,10 @@ def fingerprint_groups(text: str) -> list[str]:
 @allows("fleet.view")
 def index() -> Response:
     """Those that wait, and what became of the others."""
-    number = request.args.get("page", "1")
-    at = max(1, int(number)) if number.isdecimal() and len(number) < 5 else 1
-    now = context.now()
-    found = pending_hosts.list_page(now=now, limit=PAGE_SIZE + 1, offset=(at - 1) * PAGE_SIZE)
-    count = pending_hosts.count_waiting(now)
-    pager = {
-        "said": f"{count} waiting; decided and lapsed ones are kept for 30 days",
-        "previous": f"/pending-hosts?page={at - 1}" if at > 1 else "",
-        "previous_word": "Newer",
-        "next": f"/pending-hosts?page={at + 1}" if len(found) > PAGE_SIZE else "",
-        "next_word": "Older",
-    }
+    at = context.page_number()
     return page(
-        "pending_hosts/list.html", section="fleet", pager=pager,
-        rows=[pending_view.row(one, now) for one in found[:PAGE_SIZE]],
-        is_enabled=pending_hosts.is_announcing_enabled(),
+        "pending_hosts/list.html", section="fleet", live_url=f"/live/pending-hosts?page={at}",
+        is_enabled=pending_hosts.is_announcing_enabled(), **pending_view.list_values(page=at, now=context.now()),
     )  # fmt: skip
 
 

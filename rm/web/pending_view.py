@@ -15,6 +15,7 @@ from rm.store.pending_hosts import Resemblance
 from rm.web import fragments
 from rm.web.fragments import Fragment
 
+PAGE_SIZE = 50
 STATES = {
     "waiting": ("waiting", "Waiting for a decision"),
     "approved": ("running", "Approved, about to come in"),
@@ -67,10 +68,41 @@ def summary(now: datetime, *, shown: int) -> dict[str, Any]:
     return {"pending": [row(found, now) for found in waiting[:shown]], "pending_count": len(waiting)}
 
 
+def list_values(*, page: int, now: datetime) -> dict[str, Any]:
+    """What one page of the list shows: those that wait, and what became of the others."""
+    found = pending_hosts.list_page(now=now, limit=PAGE_SIZE + 1, offset=(page - 1) * PAGE_SIZE)
+    pager = {
+        "said": f"{pending_hosts.count_waiting(now)} waiting; decided and lapsed ones are kept for 30 days",
+        "previous": f"/pending-hosts?page={page - 1}" if page > 1 else "",
+        "previous_word": "Newer",
+        "next": f"/pending-hosts?page={page + 1}" if len(found) > PAGE_SIZE else "",
+        "next_word": "Older",
+    }
+    return {"rows": [row(one, now) for one in found[:PAGE_SIZE]], "pager": pager}
+
+
 def values(pending_id: str, *, role: str, now: datetime) -> dict[str, Any]:
     """What the page of one announced host shows; raises NotFound."""
     found = row(pending_hosts.get(pending_id), now)
     return {"row": found, "may_approve": permissions.is_allowed(role, "hosts.approve")}
+
+
+class PendingListView:
+    """One open list of announced hosts."""
+
+    def __init__(self, app: Flask, *, page: int) -> None:
+        self._app = app
+        self._page = page
+        self.is_behind = False
+
+    def everything(self, now: datetime) -> list[Fragment]:
+        found = list_values(page=self._page, now=now)
+        return [fragments.render(self._app, "pending_hosts/_list.html", found, target="#pending-hosts")]
+
+    def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
+        # a host that came in says hello some time after its announcement changed
+        kinds = (PendingHostsChanged, HostChanged, ListenerFellBehind)
+        return self.everything(now) if any(isinstance(event, kinds) for event in events) else []
 
 
 class PendingView:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rm.errors import Conflict, Gone, NotFound
+from rm.errors import Conflict, Gone, NotFound, TooMany
 from rm.events import PendingHostsChanged
 from rm.services import pending_hosts
 from rm.services.enrolments import Applicant
@@ -110,3 +110,21 @@ def test_the_audit_names_the_fingerprint_of_each_decision(bus, pending):
 
     found = {entry.action: entry.payload.get("fingerprint") for entry in AuditEntry.select()}
     assert found == dict.fromkeys(("host.announced", "pending_host.approved", "host.enrolled"), pending.fingerprint)
+
+
+def test_one_address_holds_at_most_half_of_the_places(bus, app):
+    def announce(number, address):
+        raw = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+        applicant = Applicant(f"edge-{number}", "linux", "amd64", "0.1.0", 1, "m")
+        return pending_hosts.announce(bus, applicant=applicant, public_key=raw, address=address, now=NOW)
+
+    for number in range(50):
+        announce(number, "192.0.2.44")
+
+    with pytest.raises(TooMany, match=r"50 announced hosts from 192\.0\.2\.44 wait") as refused:
+        announce(50, "192.0.2.44")
+    assert refused.value.retry_after_seconds == 3601
+    for number in range(50):
+        announce(number, f"198.51.100.{number}")
+    with pytest.raises(TooMany, match="100 announced hosts wait"):
+        announce(100, "203.0.113.5")

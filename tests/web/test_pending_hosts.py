@@ -66,6 +66,19 @@ def test_a_host_that_announces_itself_appears_without_reloading(
     assert part(tab.next(), "#needs").select_one(f"#pending-{pending.id}")
 
 
+def test_the_list_of_announced_hosts_moves_by_itself(
+    charlie: Browser, bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "FLUSH_SECONDS", 0.01)
+    address = charlie.get("/pending-hosts").soup.select_one("[hx-sse\\:connect]")["hx-sse:connect"]
+    tab = Tab(charlie, address)
+    assert "Nobody waits" in part(tab.next(), "#pending-hosts").text
+
+    pending = announce(bus)
+
+    assert part(tab.next(), "#pending-hosts").select_one(f"a[href='/pending-hosts/{pending.id}']")
+
+
 def test_the_fingerprint_is_shown_in_the_rows_that_the_machine_prints(alice: Browser, web9: PendingHost) -> None:
     fingerprint = alice.get(f"/pending-hosts/{web9.id}").find("#decision .fingerprint")
 
