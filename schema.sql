@@ -92,7 +92,9 @@ CREATE TABLE hosts (
   last_good_at TEXT,                           -- end of the last backup that succeeded, warnings included
   last_backup_id TEXT,                         -- the backup job that ended last
   revoked_at TEXT,
-  next_run_at TEXT                             -- of the host's own schedules, as it last said; null: none known
+  next_run_at TEXT,                            -- of the host's own schedules, as it last said; null: none known
+  update_epoch INTEGER NOT NULL DEFAULT 0,     -- of the last update order for this host
+  held_reason TEXT NOT NULL DEFAULT ''         -- why an administrator keeps it from being updated; empty: not held
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
 CREATE INDEX hosts_repository ON hosts (repository_id);
@@ -273,6 +275,146 @@ CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'reso
 CREATE INDEX alerts_state ON alerts (state, last_seen_at);
 CREATE INDEX alerts_host ON alerts (host_id);
 
+CREATE TABLE keysets (                         -- which keys may sign releases; each version signed by a root key
+  version INTEGER NOT NULL PRIMARY KEY,
+  bytes BLOB NOT NULL,                         -- exactly as signed
+  signature BLOB NOT NULL,                     -- the text of its .minisig file
+  imported_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE releases (                        -- what this server can hand out; the files lie in <data>/releases
+  id TEXT NOT NULL PRIMARY KEY,                -- sha256 of the manifest's exact bytes
+  version TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  channel TEXT NOT NULL,
+  manifest BLOB NOT NULL,                      -- exactly as signed
+  signature BLOB NOT NULL,                     -- the text of its .minisig file
+  keyset_version INTEGER NOT NULL REFERENCES keysets (version),
+  artifacts TEXT NOT NULL,                     -- JSON: os, arch, name, size, sha256 of each
+  guard_min INTEGER NOT NULL DEFAULT 0,
+  min_from_seq INTEGER NOT NULL DEFAULT 0,
+  released_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  imported_at TEXT NOT NULL,
+  imported_by TEXT NOT NULL,
+  promoted_at TEXT,                            -- last made the one that hosts are to run
+  is_current INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX releases_current ON releases (is_current) WHERE is_current = 1;
+CREATE INDEX releases_seq ON releases (seq);
+
+CREATE TABLE fleet_updates (                   -- one rolling update of many hosts to one release
+  id TEXT NOT NULL PRIMARY KEY,
+  state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'paused', 'halted', 'cancelling', 'cancelled',
+    'completed', 'completed_with_exceptions')),
+  release_id TEXT NOT NULL REFERENCES releases (id),
+  to_version TEXT NOT NULL,
+  to_seq INTEGER NOT NULL,
+  options TEXT NOT NULL DEFAULT '{}',          -- JSON: tags, host_ids, canaries, waves, max_in_flight, soak_seconds, failure_policy
+  created_by TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  started_at TEXT,
+  ended_at TEXT,
+  estimate_seconds INTEGER NOT NULL DEFAULT 0,
+  reason TEXT NOT NULL DEFAULT '',             -- why it is paused, halted or cancelled, in words
+  halted_host_id TEXT
+) STRICT;
+CREATE UNIQUE INDEX fleet_updates_open ON fleet_updates ((1))
+  WHERE state IN ('running', 'paused', 'halted', 'cancelling');
+
+CREATE TABLE fleet_update_hosts (
+  fleet_update_id TEXT NOT NULL REFERENCES fleet_updates (id) ON DELETE CASCADE,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,                   -- the order within the fleet update, from 0
+  wave INTEGER NOT NULL DEFAULT 0,             -- 0: canaries
+  verdict TEXT NOT NULL,                       -- of the plan: will_update, current, ahead, offline, pinned, held …
+  reason TEXT NOT NULL DEFAULT '',
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'updating', 'soaking', 'passed_over', 'succeeded', 'failed',
+    'skipped', 'excluded')),
+  attempt_id TEXT,                             -- the last attempt for this host in this fleet update
+  changed_at TEXT NOT NULL,
+  PRIMARY KEY (fleet_update_id, host_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fleet_update_hosts_host ON fleet_update_hosts (host_id);
+
+CREATE TABLE fleet_update_events (             -- what happened, append-only
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  fleet_update_id TEXT NOT NULL REFERENCES fleet_updates (id) ON DELETE CASCADE,
+  at TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  host_id TEXT,
+  actor TEXT NOT NULL DEFAULT '',
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX fleet_update_events_update ON fleet_update_events (fleet_update_id, id);
+
+CREATE TABLE update_attempts (                 -- one attempt to change a host's agent; the job of the same id
+  job_id TEXT NOT NULL PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  is_rollback INTEGER NOT NULL DEFAULT 0,
+  fleet_update_id TEXT REFERENCES fleet_updates (id) ON DELETE SET NULL,
+  epoch INTEGER NOT NULL,                      -- grows with each order for the host
+  release_id TEXT REFERENCES releases (id),    -- null: a rollback to the recorded previous artifact
+  keyset_version INTEGER NOT NULL DEFAULT 0,
+  artifact_sha256 TEXT NOT NULL,
+  from_version TEXT NOT NULL,
+  from_seq INTEGER NOT NULL,
+  from_sha256 TEXT,
+  to_version TEXT NOT NULL,
+  to_seq INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('queued', 'dispatched', 'running', 'soaking', 'succeeded', 'failed',
+    'rolled_back', 'refused', 'deferred', 'cancelled', 'lost')),
+  phase TEXT NOT NULL DEFAULT '',              -- as the host last said
+  phase_since TEXT,
+  percent REAL,
+  detail TEXT NOT NULL DEFAULT '',
+  fenced_at TEXT,                              -- when the server agreed to the swap
+  deadline_at TEXT,                            -- when silence becomes a failure; null: none is counted
+  total_deadline_at TEXT,                      -- the latest for everything before the swap
+  soak_until TEXT,
+  retry_at TEXT,                               -- a deferred attempt is sent again then
+  not_after TEXT NOT NULL,
+  timers TEXT NOT NULL DEFAULT '{}',
+  is_forced INTEGER NOT NULL DEFAULT 0,
+  force_reason TEXT NOT NULL DEFAULT '',
+  reason TEXT NOT NULL DEFAULT '',             -- short code
+  message TEXT NOT NULL DEFAULT '',            -- one sentence for people
+  failure_class TEXT NOT NULL DEFAULT '' CHECK (failure_class IN ('', 'release', 'integrity', 'infrastructure', 'host')),
+  is_provisional INTEGER NOT NULL DEFAULT 0,   -- a verdict from silence, which evidence corrects
+  is_late INTEGER NOT NULL DEFAULT 0,          -- corrected by evidence that came after the verdict
+  is_proven INTEGER NOT NULL DEFAULT 0,        -- the hash of what runs was compared
+  is_revert_failed INTEGER NOT NULL DEFAULT 0,
+  cancel_requested_at TEXT,
+  last_sign_at TEXT,
+  created_at TEXT NOT NULL,
+  ended_at TEXT
+) STRICT;
+CREATE INDEX update_attempts_host ON update_attempts (host_id, job_id DESC);
+CREATE INDEX update_attempts_open ON update_attempts (deadline_at)
+  WHERE state IN ('queued', 'dispatched', 'running', 'soaking', 'deferred');
+CREATE INDEX update_attempts_fleet ON update_attempts (fleet_update_id);
+CREATE UNIQUE INDEX update_attempts_one ON update_attempts (host_id)
+  WHERE state IN ('queued', 'dispatched', 'running', 'soaking', 'deferred');
+
+CREATE TABLE update_events (                   -- what happened to an attempt, append-only
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  at TEXT NOT NULL,
+  state TEXT NOT NULL,
+  phase TEXT NOT NULL DEFAULT '',
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX update_events_job ON update_events (job_id, id);
+
+CREATE TABLE orphan_results (                  -- of attempts that this database does not know: restored from a backup
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  attempt_id TEXT NOT NULL,
+  at TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  detail TEXT NOT NULL DEFAULT ''
+) STRICT;
+
 CREATE TABLE audit_entries (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   at TEXT NOT NULL,
@@ -292,4 +434,4 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

@@ -104,6 +104,24 @@ class AlertsChanged(Event):
 
 
 @dataclass(frozen=True)
+class ReleasesChanged(Event):
+    """A release was imported, made the current one, or withdrawn."""
+
+
+@dataclass(frozen=True)
+class UpdateChanged(Event):
+    """An attempt to update a host's agent took a step."""
+
+    job_id: str
+    host_id: str
+
+
+@dataclass(frozen=True)
+class FleetUpdateChanged(Event):
+    fleet_update_id: str
+
+
+@dataclass(frozen=True)
 class ListenerFellBehind(Event):
     """In place of a backlog that grew too long: read everything again."""
 

@@ -10,6 +10,7 @@ from peewee import (
     BooleanField,
     CompositeKey,
     Field,
+    FloatField,
     ForeignKeyField,
     IntegerField,
     Model,
@@ -161,6 +162,8 @@ class Host(Row):
     last_backup_id = TextField(null=True)
     revoked_at = InstantField(null=True)
     next_run_at = InstantField(null=True)
+    update_epoch = IntegerField(default=0)
+    held_reason = TextField(default="")
 
     class Meta:
         table_name = "hosts"
@@ -367,6 +370,154 @@ class Alert(Row):
         table_name = "alerts"
 
 
+class Keyset(Row):
+    version = IntegerField(primary_key=True)
+    bytes = BlobField()
+    signature = BlobField()
+    imported_at = InstantField()
+
+    class Meta:
+        table_name = "keysets"
+
+
+class Release(Row):
+    id = TextField(primary_key=True)
+    version = TextField()
+    seq = IntegerField()
+    channel = TextField()
+    manifest = BlobField()
+    signature = BlobField()
+    keyset = ForeignKeyField(Keyset, column_name="keyset_version")
+    artifacts = JsonField()
+    guard_min = IntegerField(default=0)
+    min_from_seq = IntegerField(default=0)
+    released_at = InstantField()
+    expires_at = InstantField()
+    imported_at = InstantField()
+    imported_by = TextField()
+    promoted_at = InstantField(null=True)
+    is_current = BooleanField(default=False)
+
+    class Meta:
+        table_name = "releases"
+
+
+class FleetUpdate(Row):
+    id = TextField(primary_key=True)
+    state = TextField()
+    release = ForeignKeyField(Release)
+    to_version = TextField()
+    to_seq = IntegerField()
+    options = JsonField(default=dict)
+    created_by = TextField()
+    created_at = InstantField()
+    started_at = InstantField(null=True)
+    ended_at = InstantField(null=True)
+    estimate_seconds = IntegerField(default=0)
+    reason = TextField(default="")
+    halted_host_id = TextField(null=True)
+
+    class Meta:
+        table_name = "fleet_updates"
+
+
+class FleetUpdateHost(Row):
+    fleet_update = ForeignKeyField(FleetUpdate, on_delete="CASCADE")
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    position = IntegerField()
+    wave = IntegerField(default=0)
+    verdict = TextField()
+    reason = TextField(default="")
+    state = TextField()
+    attempt_id = TextField(null=True)
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "fleet_update_hosts"
+        primary_key = CompositeKey("fleet_update", "host")
+
+
+class FleetUpdateEvent(Row):
+    id = AutoField()
+    fleet_update = ForeignKeyField(FleetUpdate, on_delete="CASCADE")
+    at = InstantField()
+    kind = TextField()
+    host_id = TextField(null=True)
+    actor = TextField(default="")
+    text = TextField()
+
+    class Meta:
+        table_name = "fleet_update_events"
+
+
+class UpdateAttempt(Row):
+    job = ForeignKeyField(Job, primary_key=True, on_delete="CASCADE")
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    is_rollback = BooleanField(default=False)
+    fleet_update = ForeignKeyField(FleetUpdate, null=True, on_delete="SET NULL")
+    epoch = IntegerField()
+    release = ForeignKeyField(Release, null=True)
+    keyset_version = IntegerField(default=0)
+    artifact_sha256 = TextField()
+    from_version = TextField()
+    from_seq = IntegerField()
+    from_sha256 = TextField(null=True)
+    to_version = TextField()
+    to_seq = IntegerField()
+    state = TextField()
+    phase = TextField(default="")
+    phase_since = InstantField(null=True)
+    percent = FloatField(null=True)
+    detail = TextField(default="")
+    fenced_at = InstantField(null=True)
+    deadline_at = InstantField(null=True)
+    total_deadline_at = InstantField(null=True)
+    soak_until = InstantField(null=True)
+    retry_at = InstantField(null=True)
+    not_after = InstantField()
+    timers = JsonField(default=dict)
+    is_forced = BooleanField(default=False)
+    force_reason = TextField(default="")
+    reason = TextField(default="")
+    message = TextField(default="")
+    failure_class = TextField(default="")
+    is_provisional = BooleanField(default=False)
+    is_late = BooleanField(default=False)
+    is_proven = BooleanField(default=False)
+    is_revert_failed = BooleanField(default=False)
+    cancel_requested_at = InstantField(null=True)
+    last_sign_at = InstantField(null=True)
+    created_at = InstantField()
+    ended_at = InstantField(null=True)
+
+    class Meta:
+        table_name = "update_attempts"
+
+
+class UpdateEvent(Row):
+    id = AutoField()
+    job = ForeignKeyField(Job, on_delete="CASCADE")
+    at = InstantField()
+    state = TextField()
+    phase = TextField(default="")
+    text = TextField()
+
+    class Meta:
+        table_name = "update_events"
+
+
+class OrphanResult(Row):
+    id = AutoField()
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    attempt_id = TextField()
+    at = InstantField()
+    outcome = TextField()
+    detail = TextField(default="")
+
+    class Meta:
+        table_name = "orphan_results"
+
+
 class AuditEntry(Row):
     id = AutoField()
     at = InstantField()
@@ -405,5 +556,13 @@ MODELS: tuple[type[Row], ...] = (
     SnapshotListing,
     PendingHost,
     Alert,
+    Keyset,
+    Release,
+    FleetUpdate,
+    FleetUpdateHost,
+    FleetUpdateEvent,
+    UpdateAttempt,
+    UpdateEvent,
+    OrphanResult,
     AuditEntry,
 )
