@@ -331,6 +331,11 @@ class ConfigSet:
     credential: str = field(
         Text(200), "new credential: store it together with the rest, then connect with it; empty: as before", default=""
     )
+    trust: dict[str, Any] = field(
+        Anything(),
+        "root_keys[], keyset_version: whom to trust for releases; taken only by an agent that has no root key yet",
+        default_factory=dict,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
