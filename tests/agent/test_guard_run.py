@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_an_agent_that_shows_life_is_left_alone(hosts: Host) -> None:
 
 
 def test_where_life_cannot_be_shown_nobody_is_killed_for_it(hosts: Host) -> None:
-    host = hosts('echo "${RM_GUARD_ALIVE-unset}" > alive; i=0; while [ $i -lt 30 ]; do sleep 0.05; i=$((i+1)); done')
+    host = hosts('i=0; while [ $i -lt 30 ]; do sleep 0.05; i=$((i+1)); done')
     (host.update / "alive").mkdir()
     guard = host.run(RM_GUARD_TICK="0.05", RM_GUARD_ALIVE="an outer one")
 
@@ -114,6 +115,24 @@ def test_where_life_cannot_be_shown_nobody_is_killed_for_it(hosts: Host) -> None
 
     assert guard.poll() is None
     assert "hangs" not in host.said()
+
+
+def test_an_agent_that_asks_for_patience_may_stand_still_for_longer(hosts: Host) -> None:
+    host = hosts('echo "1 60" > "$RM_GUARD_ALIVE"; exec sleep 60')
+    host.run(RM_GUARD_TICK="0.05")
+    began = time.monotonic()
+
+    until(lambda: "the agent hangs" in host.said())
+
+    assert time.monotonic() - began > 2.5
+
+
+def test_an_agent_that_asks_for_too_much_patience_gets_the_usual(hosts: Host) -> None:
+    host = hosts('echo "1 9999" > "$RM_GUARD_ALIVE"; exec sleep 60')
+
+    host.run(RM_GUARD_TICK="0.05")
+
+    until(lambda: "the agent hangs" in host.said(), seconds=5)
 
 
 def test_a_hanging_release_is_put_back(hosts: Host) -> None:

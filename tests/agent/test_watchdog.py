@@ -42,6 +42,28 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     found.close()
 
 
+def test_under_the_guard_a_number_grows_and_something_slow_is_announced(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    watchdog = Watchdog({"RM_GUARD_ALIVE": str(alive)})
+
+    watchdog.ping()
+    first = alive.read_text()
+    watchdog.allow(180)
+    patient = alive.read_text()
+    watchdog.ping()
+
+    assert (first, patient, alive.read_text()) == ("1\n", "2 91\n", "3\n")
+    assert watchdog.look_seconds < 15
+
+
+def test_a_file_that_cannot_be_written_is_no_trouble(tmp_path: Path) -> None:
+    watchdog = Watchdog({"RM_GUARD_ALIVE": str(tmp_path / "nowhere" / "alive")})
+
+    watchdog.ping()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_systemd_nothing_is_said_and_nothing_fails() -> None:
     watchdog = Watchdog({})
 
