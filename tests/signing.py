@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from release_tool.signing import SecretKey
@@ -27,6 +28,17 @@ class SignedRelease:
     keyset_signature: str
     artifact: bytes
 
+    def write(self, directory: Path, *, root: SecretKey = ROOT_KEY) -> Path:
+        """The directory that is imported; what is there already is replaced."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "manifest.json").write_bytes(self.manifest)
+        (directory / "manifest.json.minisig").write_text(self.manifest_signature)
+        (directory / "keyset.json").write_bytes(self.keyset)
+        (directory / "keyset.json.minisig").write_text(self.keyset_signature)
+        (directory / "rm-agent").write_bytes(self.artifact)
+        (directory / "root.pub").write_text(f"untrusted comment: root key\n{root.public.text}\n")
+        return directory
+
     @property
     def facts(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.manifest)
@@ -42,16 +54,16 @@ class SignedRelease:
 
 
 def signed_keyset(
-    *, version: int = 1, keys: tuple[SecretKey, ...] = (RELEASE_KEY,), root: SecretKey = ROOT_KEY
+    *, version: int = 1, keys: tuple[SecretKey, ...] = (RELEASE_KEY,), root: SecretKey = ROOT_KEY, **changed: Any
 ) -> tuple[bytes, str]:
-    """A keyset and its signature."""
-    body = {
+    """A keyset and its signature; `changed` replaces and adds fields."""
+    body: dict[str, Any] = {
         "product": "restic-manager-agent",
         "schema": 1,
         "version": version,
         "release_keys": [key.public.text for key in keys],
     }
-    data = json.dumps(body, indent=1).encode()
+    data = json.dumps(body | changed, indent=1).encode()
     return data, root.sign(data, trusted_comment=f"keyset {version}")
 
 

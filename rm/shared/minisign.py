@@ -14,7 +14,7 @@ from rm.shared import ed25519
 
 MAX_SIGNATURE_BYTES = 4096
 MAX_COMMENT = 1024
-_UNTRUSTED = "untrusted comment: "
+UNTRUSTED = "untrusted comment: "
 _TRUSTED = "trusted comment: "
 _KEY_ALGORITHM = b"Ed"
 _PREHASHED = b"ED"
@@ -41,7 +41,7 @@ class PublicKey:
     @classmethod
     def parse(cls, text: str) -> "PublicKey":
         """The key in a `.pub` file or in its one line of base64; raises SignatureError."""
-        lines = [line.strip() for line in text.strip().splitlines() if not line.startswith(_UNTRUSTED)]
+        lines = [line.strip() for line in text.strip().splitlines() if not line.startswith(UNTRUSTED)]
         data = _decoded(lines[0], 42) if len(lines) == 1 else None
         if data is None or data[:2] != _KEY_ALGORITHM:
             raise SignatureError("bad_key", "This is no minisign public key.")
@@ -57,7 +57,7 @@ class PublicKey:
 
     @property
     def name(self) -> str:
-        """The id as minisign prints it: 16 hexadecimal digits."""
+        """The id as minisign prints it, but always with 16 hexadecimal digits."""
         return f"{int.from_bytes(self.key_id, 'little'):016X}"
 
 
@@ -77,7 +77,7 @@ class Signature:
             raise SignatureError("bad_signature_file", f"The signature is over {MAX_SIGNATURE_BYTES} bytes.")
         lines = text.rstrip("\r\n").split("\n")
         lines = [line.rstrip("\r") for line in lines]
-        if len(lines) != 4 or not lines[0].startswith(_UNTRUSTED) or not lines[2].startswith(_TRUSTED):
+        if len(lines) != 4 or not lines[0].startswith(UNTRUSTED) or not lines[2].startswith(_TRUSTED):
             raise SignatureError("bad_signature_file", "This is no minisign signature of four lines.")
         data, over = _decoded(lines[1], 74), _decoded(lines[3], 64)
         if data is None or over is None:
@@ -91,7 +91,7 @@ class Signature:
         """The content of the `.minisig` file."""
         data = base64.b64encode(_PREHASHED + self.key_id + self.signature).decode()
         over = base64.b64encode(self.global_signature).decode()
-        return f"{_UNTRUSTED}signature of restic-manager\n{data}\n{_TRUSTED}{self.trusted_comment}\n{over}\n"
+        return f"{UNTRUSTED}signature of restic-manager\n{data}\n{_TRUSTED}{self.trusted_comment}\n{over}\n"
 
 
 def digest(data: bytes) -> bytes:

@@ -21,6 +21,7 @@ CHANNELS = ("stable",)
 MAX_MANIFEST_BYTES = 64 * 1024
 MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
 MAX_RELEASE_KEYS = 16
+MAX_ROOT_KEYS = 4
 MAX_SEQ = 2**31
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -63,19 +64,19 @@ class Manifest:
 
     def artifact_for(self, os: str, arch: str) -> Artifact | None:
         """The artifact for a platform: its own, else the one for any."""
-        for wanted in ((os, arch), (os, "any"), ("any", "any")):
-            for artifact in self.artifacts:
-                if (artifact.os, artifact.arch) == wanted:
-                    return artifact
-        return None
+        return pick(self.artifacts, os, arch)
 
 
 @dataclass(frozen=True)
 class Keyset:
-    """Whose signature under a manifest counts; a higher version replaces a lower one."""
+    """Whose signature under a manifest counts; a higher version replaces a lower one.
+
+    `root_keys` are all root keys that its owner made; they count only where nobody has pinned any yet.
+    """
 
     version: int
     release_keys: tuple[PublicKey, ...]
+    root_keys: tuple[PublicKey, ...] = ()
 
 
 def verify_keyset(data: bytes, signature_text: str, root_keys: Sequence[PublicKey], check: Check) -> Keyset:
@@ -102,11 +103,13 @@ def parse_keyset(data: bytes) -> Keyset:
         version = Whole(1, MAX_SEQ).check(raw.get("version"))
         texts = Listing(Text(200), MAX_RELEASE_KEYS).check(raw.get("release_keys"))
         keys = tuple(PublicKey.parse(text) for text in texts)
+        root_texts = Listing(Text(200), MAX_ROOT_KEYS).check(raw.get("root_keys", []))
+        root_keys = tuple(PublicKey.parse(text) for text in root_texts)
     except (FieldError, SignatureError) as error:
         raise ReleaseError("bad_keyset", f"The keyset cannot be understood: {error}") from error
     if not keys or len({key.key_id for key in keys}) != len(keys):
         raise ReleaseError("bad_keyset", "The keyset must name at least one release key, and each only once.")
-    return Keyset(version, keys)
+    return Keyset(version, keys, root_keys)
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -133,6 +136,15 @@ def parse_manifest(data: bytes) -> Manifest:
     if not found.artifacts or len(platforms) != len(found.artifacts):
         raise ReleaseError("bad_manifest", "The manifest must name one artifact for each platform.")
     return found
+
+
+def pick(artifacts: Sequence[Artifact], os: str, arch: str) -> Artifact | None:
+    """The one of these for a platform: its own, else the one for any."""
+    for wanted in ((os, arch), (os, "any"), ("any", "any")):
+        for artifact in artifacts:
+            if (artifact.os, artifact.arch) == wanted:
+                return artifact
+    return None
 
 
 def platform_of(artifact: Artifact) -> str:

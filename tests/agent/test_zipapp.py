@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -38,6 +40,29 @@ def test_two_builds_have_the_same_bytes(zipapp: Path, tmp_path: Path) -> None:
     again = build.build(tmp_path / "again", wheels=list(reversed(wheels)), version="9.9.9", seq=42)
 
     assert again == hashlib.sha256(zipapp.read_bytes()).hexdigest()
+
+
+def test_builds_in_places_unlike_each_other_have_one_sha256(tmp_path: Path) -> None:
+    """Umask, locale, time zone, hash seed, directory, file times and modes: none may show."""
+    digests = set()
+    for name, umask, moment, settings in (
+        ("first", 0o022, 1_000_000_000, {"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "UTC"}),
+        ("the second one", 0o077, 1_700_000_000, {"PYTHONHASHSEED": "4242", "LC_ALL": "C.UTF-8", "TZ": "Asia/Tokyo"}),
+    ):
+        tree = tmp_path / name / "tree"
+        for part in ("agent", "rm/shared"):
+            shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "rm" / "__init__.py", tree / "rm" / "__init__.py")
+        shutil.copytree(ROOT / "requirements", tree / "requirements")
+        for path in tree.rglob("*.py"):
+            path.chmod(0o666 & ~umask)
+            os.utime(path, (moment, moment))
+        command = [sys.executable, "-m", "agent.packaging.build", "--output=rm-agent", "--version=9.9.9", "--seq=42"]
+        command.append(f"--wheels={ROOT / 'build' / 'agent-wheels'}")
+        subprocess.run(command, cwd=tree, env={**os.environ, **settings}, umask=umask, check=True, timeout=50)
+        digests.add(hashlib.sha256((tree / "rm-agent").read_bytes()).hexdigest())
+
+    assert len(digests) == 1
 
 
 def test_it_tells_its_release_and_its_own_hash(zipapp: Path) -> None:
