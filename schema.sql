@@ -293,12 +293,15 @@ CREATE TABLE releases (                        -- what this server can hand out;
   artifacts TEXT NOT NULL,                     -- JSON: os, arch, name, size, sha256 of each
   guard_min INTEGER NOT NULL DEFAULT 0,
   min_from_seq INTEGER NOT NULL DEFAULT 0,
+  key_id TEXT NOT NULL DEFAULT '',             -- of the release key that signed it
   released_at TEXT NOT NULL,
   expires_at TEXT NOT NULL,
   imported_at TEXT NOT NULL,
   imported_by TEXT NOT NULL,
   promoted_at TEXT,                            -- last made the one that hosts are to run
-  is_current INTEGER NOT NULL DEFAULT 0
+  is_current INTEGER NOT NULL DEFAULT 0,
+  withdrawn_at TEXT,                           -- since when it is handed out no more
+  withdrawn_why TEXT NOT NULL DEFAULT '' CHECK (withdrawn_why IN ('', 'yanked', 'key_retired', 'new_trust'))
 ) STRICT;
 CREATE UNIQUE INDEX releases_current ON releases (is_current) WHERE is_current = 1;
 CREATE INDEX releases_seq ON releases (seq);

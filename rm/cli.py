@@ -2,23 +2,26 @@
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import click
 from flask.cli import AppGroup
 
 from rm.domain.actors import SERVER
 from rm.domain.permissions import ROLES
-from rm.errors import Invalid, RmError
+from rm.errors import Conflict, Invalid, RmError
 from rm.runtime import runtime
-from rm.services import accounts, enrolments
+from rm.services import accounts, enrolments, releases
 from rm.store import database
+from rm.store import releases as stored_releases
+from rm.store.models import Release
 
 rm_commands = AppGroup("rm", help="restic-manager's own commands.")
 
 
 def _fail(error: RmError) -> None:
     details = [f"  {name}: {problem}" for name, problem in error.fields.items()] if isinstance(error, Invalid) else []
-    click.echo("\n".join([error.message, *details]), err=True)
+    click.echo("\n".join([error.message, *details, *([error.help] if error.help else [])]), err=True)
     sys.exit(1)
 
 
@@ -68,3 +71,86 @@ def create_token(kind: str, uses: int, hours: int, tags: tuple[str, ...]) -> Non
         _fail(error)
     else:
         click.echo(plain)
+
+
+@rm_commands.group("release")
+def release_commands() -> None:
+    """Releases of the agent: import, promote, list."""
+
+
+@release_commands.command("import")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--new-trust", is_flag=True, help="Trust another root key from now on; every host must be re-installed.")
+@click.option("--promote", "is_promoting", is_flag=True, help="Make it the current release at once.")
+def import_release(directory: Path, new_trust: bool, is_promoting: bool) -> None:
+    """Check a signed release and keep it. Hosts are told of it only when it is promoted."""
+    parts = runtime()
+    try:
+        with database.connection():
+            done = releases.import_release(
+                parts.bus, directory=directory, data_dir=parts.settings.data_dir, actor=SERVER, now=parts.clock(),
+                new_trust=new_trust,
+            )  # fmt: skip
+            click.echo("\n".join(_said(done)))
+            if is_promoting:
+                releases.promote(parts.bus, release_id=done.release.id, actor=SERVER, now=parts.clock())
+    except RmError as error:
+        _fail(error)
+    else:
+        how = f"To make it current: rm release promote {done.release.id[:12]}"
+        click.echo("It is the current release now." if is_promoting else how)
+
+
+def _said(done: releases.Imported) -> list[str]:
+    found = done.release
+    said = [
+        f"{'imported' if done.is_new else 'already here:'} release {found.version}, sequence {found.seq}, id {found.id}"
+    ]
+    names = " and ".join(key.name for key in done.root_keys)
+    if done.is_first_trust:
+        said.append(f"This server now trusts the root key {names}. Compare it with what `rm-release keys` printed.")
+    elif done.is_trust_replaced:
+        said.append(f"This server now trusts the root key {names}, and nothing that another one vouched for.")
+        said.append(
+            f"Every host must be re-installed ({done.hosts_to_reinstall} now): each trusts the root key it met."
+        )
+    return said
+
+
+@release_commands.command("promote")
+@click.argument("name", metavar="ID|VERSION")
+@click.option("--force", is_flag=True, help="Although it is older than one that hosts were to run before.")
+@click.option("--reason", default="", help="Why it is forced; kept in the audit log.")
+def promote_release(name: str, force: bool, reason: str) -> None:
+    """Make a release the one that hosts are to run."""
+    parts = runtime()
+    try:
+        with database.connection():
+            found = _one_release(name)
+            releases.promote(
+                parts.bus, release_id=found.id, actor=SERVER, now=parts.clock(), force=force, reason=reason
+            )
+    except RmError as error:
+        _fail(error)
+    else:
+        click.echo(f"release {found.version}, sequence {found.seq}, is the current one")
+
+
+def _one_release(name: str) -> Release:
+    found = stored_releases.list_named(name)
+    if len(found) > 1:
+        which = "; ".join(f"{one.id[:12]} is sequence {one.seq}" for one in found)
+        raise Conflict(f"{name} names {len(found)} releases: {which}. Say which by its id.")
+    return found[0] if found else stored_releases.get(name)
+
+
+@release_commands.command("list")
+def list_releases() -> None:
+    """What was imported, the highest sequence first."""
+    with database.connection():
+        for found in stored_releases.list_all():
+            state = (
+                f"withdrawn ({found.withdrawn_why})" if found.withdrawn_at else "current" if found.is_current else ""
+            )
+            expires = f"{found.expires_at:%Y-%m-%d}"
+            click.echo(f"{found.id[:12]}  {found.seq:>6}  {found.version:<16}  {expires}  {state}".rstrip())

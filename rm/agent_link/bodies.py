@@ -10,6 +10,7 @@ from rm.errors import Invalid
 from rm.services.enrolments import Admission
 from rm.shared import protocol
 from rm.shared.fields import FieldError, Text, Whole
+from rm.store import releases
 
 MAX_BODY_BYTES = 64 * 1024
 APPLICANT: Mapping[str, Text | Whole] = {
@@ -51,6 +52,6 @@ def admission(let_in: Admission) -> dict[str, Any]:
     return {
         "host_id": let_in.host_id,
         "credential": let_in.credential,
-        "trust": {"root_keys": [], "keyset_version": 0},
+        "trust": releases.trust(),
         "heartbeat_seconds": protocol.HEARTBEAT_SECONDS,
     }

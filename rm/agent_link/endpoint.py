@@ -1,32 +1,29 @@
-"""The agents' door: /ws/agent for the conversation, /agent/enroll to get in, /agent/binary to fetch the program."""
+"""The agents' door: /ws/agent for the conversation, /agent/enroll to get in, /install.sh to begin with."""
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request, send_file
+from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
 
-from rm.agent_link import bodies, install
+from rm.agent_link import bearer, bodies, install
 from rm.agent_link.announce import announcing
+from rm.agent_link.downloads import downloads
 from rm.agent_link.handlers import handle
 from rm.agent_link.registry import AgentRegistry
 from rm.agent_link.session import AgentSession, Link
-from rm.domain.limits import DOWNLOAD_PER_ADDRESS, ENROL_PER_ADDRESS
+from rm.domain.limits import ENROL_PER_ADDRESS
 from rm.domain.permissions import AGENT, PUBLIC, allows
-from rm.errors import NotFound, Unauthorised
+from rm.errors import Unauthorised
 from rm.runtime import Runtime, runtime
 from rm.services import enrolments, presence, tokens
 from rm.services.enrolments import Applicant
 from rm.shared import protocol
 from rm.shared.fields import Text
-from rm.store import pending_hosts
 
 agents = Blueprint("agents", __name__)
 sock = Sock()
 
-ARTIFACT = Path(__file__).parents[2] / "dist" / "rm-agent"
 _HELP = "The agent makes this request itself: rm-agent enroll --server URL."
 
 
@@ -36,6 +33,7 @@ def register(app: Flask, registry: AgentRegistry) -> None:
     app.extensions["rm_agents"] = registry
     app.register_blueprint(agents)
     app.register_blueprint(announcing)
+    app.register_blueprint(downloads)
 
 
 def link_of(parts: Runtime) -> Link:
@@ -51,7 +49,7 @@ def refuse_early() -> None:
     if request.headers.get("Origin"):
         # CORS does not cover WebSockets; agents send no Origin, browsers always do.
         raise Unauthorised("Browsers cannot connect here.", code="credential_refused")
-    g.agent_host = presence.admit(credential=_bearer())
+    g.agent_host = presence.admit(credential=bearer.secret())
 
 
 @sock.route("/ws/agent", bp=agents)
@@ -76,7 +74,7 @@ def ws_agent(ws: Any) -> None:
         link=link_of(runtime()),
         registry=registry,
         host_id=host_id,
-        credential_hash=tokens.hashed(_bearer()),
+        credential_hash=tokens.hashed(bearer.secret()),
         address=address,
     ).serve()
 
@@ -101,40 +99,3 @@ def install_script() -> Response:
     """The script that installs the agent; it holds no secret."""
     body = install.script(base_url=runtime().settings.base_url)
     return Response(body, mimetype="text/x-shellscript", headers={"Cache-Control": "no-cache"})
-
-
-@agents.get("/agent/binary")
-@allows(AGENT)
-def binary() -> Response:
-    """The agent that this server hands out; for everybody while hosts may announce themselves."""
-    _check_download(_bearer())
-    if not ARTIFACT.is_file():
-        raise NotFound(
-            "This server holds no agent to hand out.", code="no_artifact", help="Run `make agent` on the server."
-        )
-    digest = hashlib.sha256(ARTIFACT.read_bytes()).hexdigest()
-    wanted = request.args.get("sha256")
-    if wanted is not None and wanted != digest:
-        raise NotFound("There is no artifact with this sha256.", code="no_artifact")
-    return send_file(
-        ARTIFACT, mimetype="application/octet-stream", download_name="rm-agent", conditional=True, etag=digest
-    )
-
-
-def _check_download(secret: str) -> None:
-    """Let whoever holds a token or credential download, others slowly while announcing is on; raises Unauthorised."""
-    parts = runtime()
-    now = parts.clock()
-    if enrolments.opens_downloads(secret, now):
-        return
-    try:
-        presence.admit(credential=secret)
-    except Unauthorised:
-        parts.limits.take("download", request.remote_addr or "", DOWNLOAD_PER_ADDRESS, now)
-        if not pending_hosts.is_announcing_enabled():
-            raise
-
-
-def _bearer() -> str:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else ""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rm.domain.actors import Actor
+from rm.domain.jobs import UPDATE
 from rm.errors import Conflict, HostOffline, Invalid, NotFound
 from rm.events import EventBus, HostChanged, HostConfigChanged, RepositoryChanged
 from rm.services import audit
@@ -11,7 +12,7 @@ from rm.services.agents import Agents
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm, check, check_maintenance
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandBrowse, ConfigSet, RepositoryConfig, RepositoryStats
-from rm.store import hosts, jobs, repositories
+from rm.store import hosts, jobs, releases, repositories
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import Host, Repository, RepositoryCredential, Snapshot, SnapshotListing
 from rm.store.vault import Vault
@@ -139,7 +140,7 @@ def unassign_host(bus: EventBus, *, repository_id: str, host_id: str, actor: Act
         repository = repositories.get(repository_id)
         if host.repository_id != repository_id:
             raise NotFound(f"{host.name} does not use this repository.")
-        if jobs.open_for_host(host_id):
+        if any(job.kind != UPDATE for job in jobs.open_for_host(host_id)):
             raise Conflict(
                 f"{host.name} has jobs that have not ended.", code="jobs_open",
                 help="Cancel them, or wait for their end, first.",
@@ -235,7 +236,7 @@ def config_for_host(vault: Vault, *, host_id: str) -> ConfigSet:
     host = hosts.get(host_id)
     repository = repositories.find(host.repository_id)
     if repository is None:
-        return ConfigSet(version=host.config_version)
+        return ConfigSet(version=host.config_version, trust=releases.trust())
     credential = repositories.credential(repository.id)
     upkeep = repositories.credential(repository.id, repositories.MAINTENANCE)
     upkeep_place = _secret_place(repository.id, repositories.MAINTENANCE)
@@ -250,7 +251,7 @@ def config_for_host(vault: Vault, *, host_id: str) -> ConfigSet:
         maintenance_secret=vault.unseal(upkeep.secret_sealed, place=upkeep_place) if upkeep else "",
         maintenance_location=upkeep.location if upkeep else "",
     )
-    return ConfigSet(version=host.config_version, repositories=[config])
+    return ConfigSet(version=host.config_version, repositories=[config], trust=releases.trust())
 
 
 def _create(vault: Vault, form: RepositoryForm, now: datetime) -> str:

@@ -9,7 +9,7 @@ from peewee import Case, Expression, fn
 from rm.domain import health
 from rm.errors import NotFound
 from rm.store.database import db
-from rm.store.models import BackupDay, Host, HostCredential, HostTag, Job, Repository, SourceGroup
+from rm.store.models import BackupDay, Host, HostCredential, HostTag, Job, Release, Repository, SourceGroup
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,18 @@ def online(now: datetime) -> Expression:
     return Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
 
 
+def behind(now: datetime) -> Expression:
+    """The condition that a host runs an older release than the current one; unknown where there is none."""
+    seq = Release.select(Release.seq).where(Release.is_current, Release.withdrawn_at.is_null())
+    return Host.agent_seq < seq
+
+
 STATUSES: dict[str, tuple[Callable[[datetime], Expression], bool]] = {
     "problems": (protected, False),
     "protected": (protected, True),
     "online": (online, True),
     "offline": (online, False),
+    "behind": (behind, True),
 }
 
 
@@ -215,14 +222,16 @@ def counts(*, now: datetime) -> dict[str, int]:
         fn.COALESCE(fn.SUM(_true(stands)), 0),
         fn.COALESCE(fn.SUM(_true(protected(now))), 0),
         fn.COALESCE(fn.SUM(_true(stands & online(now))), 0),
+        fn.COALESCE(fn.SUM(_true(stands & behind(now))), 0),
     )
-    known, total, safe, connected = one.tuples().get()
+    known, total, safe, connected, older = one.tuples().get()
     return {
         "all": total,
         "protected": safe,
         "problems": total - safe,
         "online": connected,
         "offline": total - connected,
+        "behind": older,
         "revoked": known - total,
     }
 

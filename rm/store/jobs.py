@@ -5,6 +5,7 @@ from datetime import datetime
 
 from peewee import fn
 
+from rm.domain.jobs import UPDATE
 from rm.errors import NotFound
 from rm.store.models import Host, Job, JobLogLine, JobSample
 
@@ -82,7 +83,13 @@ def list_queued_until(now: datetime) -> list[Job]:
     return list(
         Job.select()
         # "not finished" besides: only so does SQLite use the index of open jobs
-        .where(Job.state != "finished", Job.state == "queued", Job.dispatched_at.is_null(), Job.expires_at <= now)
+        .where(
+            Job.state != "finished",
+            Job.state == "queued",
+            Job.dispatched_at.is_null(),
+            Job.expires_at <= now,
+            Job.kind != UPDATE,
+        )
         .limit(500)
     )
 
@@ -92,7 +99,9 @@ def list_silent_since(instant: datetime) -> list[Job]:
     # dispatched_at is set together with last_sign_at, so the latter is never missing here
     return list(
         Job.select()
-        .where(Job.state != "finished", Job.dispatched_at.is_null(False), Job.last_sign_at < instant)
+        .where(
+            Job.state != "finished", Job.dispatched_at.is_null(False), Job.last_sign_at < instant, Job.kind != UPDATE
+        )
         .limit(500)
     )
 

@@ -391,12 +391,15 @@ class Release(Row):
     artifacts = JsonField()
     guard_min = IntegerField(default=0)
     min_from_seq = IntegerField(default=0)
+    key_id = TextField(default="")
     released_at = InstantField()
     expires_at = InstantField()
     imported_at = InstantField()
     imported_by = TextField()
     promoted_at = InstantField(null=True)
     is_current = BooleanField(default=False)
+    withdrawn_at = InstantField(null=True)
+    withdrawn_why = TextField(default="")
 
     class Meta:
         table_name = "releases"

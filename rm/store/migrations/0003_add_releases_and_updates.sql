@@ -18,12 +18,15 @@ CREATE TABLE releases (
   artifacts TEXT NOT NULL,
   guard_min INTEGER NOT NULL DEFAULT 0,
   min_from_seq INTEGER NOT NULL DEFAULT 0,
+  key_id TEXT NOT NULL DEFAULT '',
   released_at TEXT NOT NULL,
   expires_at TEXT NOT NULL,
   imported_at TEXT NOT NULL,
   imported_by TEXT NOT NULL,
   promoted_at TEXT,
-  is_current INTEGER NOT NULL DEFAULT 0
+  is_current INTEGER NOT NULL DEFAULT 0,
+  withdrawn_at TEXT,
+  withdrawn_why TEXT NOT NULL DEFAULT '' CHECK (withdrawn_why IN ('', 'yanked', 'key_retired', 'new_trust'))
 ) STRICT;
 CREATE UNIQUE INDEX releases_current ON releases (is_current) WHERE is_current = 1;
 CREATE INDEX releases_seq ON releases (seq);

@@ -1,0 +1,251 @@
+"""Named queries about attempts to update hosts, and about which hosts a release is for."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from peewee import SQL, fn
+
+from rm.domain import health
+from rm.domain.update_attempt import OPEN
+from rm.domain.update_timing import QUEUE, Timing
+from rm.domain.update_verdict import HostFacts, ReleaseFacts, Verdict, verdict_for_host
+from rm.errors import NotFound
+from rm.store import releases
+from rm.store.models import FleetUpdate, Host, OrphanResult, Release, Setting, UpdateAttempt, UpdateEvent
+
+TIMING = "update_timing"
+# Written out: SQLite does not use a partial index for a condition whose values are bound.
+IS_OPEN = SQL(f"state IN ({', '.join(repr(state) for state in OPEN)})")
+
+
+def find(job_id: str) -> UpdateAttempt | None:
+    """The attempt with its host."""
+    return UpdateAttempt.select(UpdateAttempt, Host).join(Host).where(UpdateAttempt.job == job_id).first()
+
+
+def get(job_id: str) -> UpdateAttempt:
+    """The attempt with its host; raises NotFound."""
+    found = find(job_id)
+    if found is None:
+        raise NotFound("There is no such attempt.", help="It may have been removed with its host.")
+    return found
+
+
+def open_for_host(host_id: str) -> UpdateAttempt | None:
+    """The one attempt that has not ended, with its host."""
+    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
+    return query.where(UpdateAttempt.host == host_id, IS_OPEN).first()
+
+
+def last_for_host(host_id: str) -> UpdateAttempt | None:
+    """The attempt that was ordered last, with its host."""
+    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host).where(UpdateAttempt.host == host_id)
+    return query.order_by(UpdateAttempt.epoch.desc()).first()
+
+
+def list_for_host(host_id: str, *, limit: int = 20) -> list[UpdateAttempt]:
+    """A host's attempts, the newest first."""
+    query = UpdateAttempt.select().where(UpdateAttempt.host == host_id)
+    return list(query.order_by(UpdateAttempt.epoch.desc()).limit(limit))
+
+
+def list_for_fleet_update(fleet_update_id: str) -> list[UpdateAttempt]:
+    """All attempts of a fleet update with their hosts, the oldest first."""
+    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
+    return list(query.where(UpdateAttempt.fleet_update == fleet_update_id).order_by(UpdateAttempt.job))
+
+
+def list_overdue(now: datetime, *, limit: int = 500) -> list[UpdateAttempt]:
+    """The open attempts whose deadline has passed, with their hosts."""
+    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
+    return list(query.where(IS_OPEN, UpdateAttempt.deadline_at <= now).order_by(UpdateAttempt.deadline_at).limit(limit))
+
+
+def is_any_overdue(now: datetime) -> bool:
+    return UpdateAttempt.select().where(IS_OPEN, UpdateAttempt.deadline_at <= now).exists()
+
+
+def list_open() -> list[UpdateAttempt]:
+    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
+    return list(query.where(IS_OPEN).order_by(UpdateAttempt.job))
+
+
+def list_to_cancel(host_id: str, *, now: datetime) -> list[UpdateAttempt]:
+    """The attempts that were cancelled here after the host had their order, and that it has not given up itself."""
+    return list(
+        UpdateAttempt.select()
+        .where(
+            UpdateAttempt.host == host_id,
+            UpdateAttempt.state == "cancelled",
+            UpdateAttempt.cancel_requested_at.is_null(False),
+            UpdateAttempt.last_sign_at.is_null(False),
+            UpdateAttempt.phase != "cancelled",
+            UpdateAttempt.created_at > now - 2 * QUEUE,
+        )
+        .order_by(UpdateAttempt.epoch.desc())
+        .limit(5)
+    )
+
+
+def last_committed(host_id: str, *, since: datetime) -> UpdateAttempt | None:
+    """The newest attempt of a host that succeeded since then."""
+    query = UpdateAttempt.select().where(
+        UpdateAttempt.host == host_id, UpdateAttempt.state == "succeeded", UpdateAttempt.ended_at >= since
+    )  # fmt: skip
+    return query.order_by(UpdateAttempt.epoch.desc()).first()
+
+
+def events(job_id: str) -> list[UpdateEvent]:
+    """What happened to an attempt, in order."""
+    return list(UpdateEvent.select().where(UpdateEvent.job == job_id).order_by(UpdateEvent.id))
+
+
+def last_event(job_id: str) -> UpdateEvent | None:
+    return UpdateEvent.select().where(UpdateEvent.job == job_id).order_by(UpdateEvent.id.desc()).first()
+
+
+def count_behind(release: Release | None) -> int:
+    """How many hosts have a lower sequence than this release; revoked ones do not count."""
+    if release is None:
+        return 0
+    return Host.select().where(Host.revoked_at.is_null(), Host.agent_seq < release.seq).count()
+
+
+def fleet_state(fleet_update_id: str) -> str:
+    """The state of a fleet update, empty if it is gone."""
+    return FleetUpdate.select(FleetUpdate.state).where(FleetUpdate.id == fleet_update_id).scalar() or ""
+
+
+def has_orphan(host_id: str, attempt_id: str, outcome: str) -> bool:
+    return (
+        OrphanResult.select()
+        .where(
+            OrphanResult.host == host_id, OrphanResult.attempt_id == attempt_id, OrphanResult.outcome == outcome
+        )
+        .exists()
+    )  # fmt: skip
+
+
+def count_orphans(host_id: str) -> int:
+    return OrphanResult.select().where(OrphanResult.host == host_id).count()
+
+
+# ---- verdicts ----
+
+
+def verdict(host: Host, release: Release | None, *, now: datetime) -> Verdict:
+    """Whether this host is to be updated to this release."""
+    return verdicts([host], release, now=now)[host.id]
+
+
+def verdicts(hosts: Iterable[Host], release: Release | None, *, now: datetime) -> dict[str, Verdict]:
+    """The same for many hosts at once, by id; two queries for all."""
+    found = list(hosts)
+    if release is None or release.withdrawn_at is not None:
+        return {host.id: verdict_for_host(_host_facts(host, None, now), None, now) for host in found}
+    artifacts = {
+        (os, arch): releases.artifact_for(release, os, arch) for os, arch in {(host.os, host.arch) for host in found}
+    }
+    bad = _bad([artifact.sha256 for artifact in artifacts.values() if artifact is not None])
+    answers = {}
+    for host in found:
+        artifact = artifacts[host.os, host.arch]
+        facts = ReleaseFacts(
+            version=release.version, seq=release.seq, expires_at=release.expires_at, guard_min=release.guard_min,
+            min_from_seq=release.min_from_seq, has_artifact=artifact is not None,
+        )  # fmt: skip
+        since = bad.get((host.id, artifact.sha256)) if artifact is not None else None
+        answers[host.id] = verdict_for_host(_host_facts(host, since, now), facts, now)
+    return answers
+
+
+def _host_facts(host: Host, bad_since: datetime | None, now: datetime) -> HostFacts:
+    return HostFacts(
+        name=host.name, agent_version=host.agent_version, agent_seq=host.agent_seq, platform=f"{host.os}/{host.arch}",
+        guard_version=host.guard_version, is_pinned=host.is_pinned, is_revoked=host.revoked_at is not None,
+        held_reason=host.held_reason, bad_since=bad_since,
+        is_online=health.is_online(
+            is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now
+        ),
+    )  # fmt: skip
+
+
+def _bad(artifacts: list[str]) -> dict[tuple[str, str], datetime]:
+    """(host, artifact) of what came back last from an artifact for a fault of the release, with when."""
+    query = (
+        UpdateAttempt.select(
+            UpdateAttempt.host, UpdateAttempt.artifact_sha256, UpdateAttempt.state, UpdateAttempt.reason,
+            UpdateAttempt.failure_class, UpdateAttempt.ended_at,
+        )
+        .where(
+            UpdateAttempt.artifact_sha256.in_(artifacts),
+            UpdateAttempt.state.in_(("rolled_back", "refused", "succeeded")),
+        )
+        .order_by(UpdateAttempt.epoch)
+    )  # fmt: skip
+    found: dict[tuple[str, str], datetime] = {}
+    for row in query:
+        key = (row.host_id, row.artifact_sha256)
+        if row.state == "succeeded":
+            found.pop(key, None)
+        elif (row.state == "rolled_back" and row.failure_class == "release") or row.reason == "known_bad":
+            found[key] = row.ended_at
+    return found
+
+
+# ---- timing ----
+
+
+def timing() -> Timing:
+    """The patience that the running server was started with."""
+    stored = Setting.get_or_none(Setting.name == TIMING)
+    return Timing(**json.loads(stored.value)) if stored else Timing()
+
+
+# ---- figures ----
+
+
+def count_by_result() -> list[tuple[str, str, str, int]]:
+    """(kind, state, reason, attempts) over all attempts; kind is update or rollback."""
+    by = (UpdateAttempt.is_rollback, UpdateAttempt.state, UpdateAttempt.reason)
+    query = UpdateAttempt.select(*by, fn.COUNT(UpdateAttempt.job)).group_by(*by).tuples()
+    return [("rollback" if is_rollback else "update", *rest) for is_rollback, *rest in query]
+
+
+def count_verdicts() -> tuple[int, int]:
+    """How many verdicts were given from silence, and how many of them evidence has corrected."""
+    given = UpdateAttempt.select().where(UpdateAttempt.is_provisional | UpdateAttempt.is_late).count()
+    return given, UpdateAttempt.select().where(UpdateAttempt.is_late).count()
+
+
+def phase_spans(*, since: datetime) -> list[tuple[str, float]]:
+    """(phase, seconds) of each phase that an attempt left, from the events of attempts ordered since then."""
+    query = (
+        UpdateEvent.select(UpdateEvent.job, UpdateEvent.phase, UpdateEvent.at)
+        .join(UpdateAttempt, on=UpdateEvent.job == UpdateAttempt.job)
+        .where(UpdateAttempt.created_at >= since)
+        .order_by(UpdateEvent.job, UpdateEvent.id)
+    )
+    spans: list[tuple[str, float]] = []
+    before: tuple[str, str, datetime] | None = None
+    for job_id, phase, at in query.tuples():
+        if before is None or before[0] != job_id:
+            before = (job_id, phase, at)
+        elif before[1] != phase:
+            if before[1]:
+                spans.append((before[1], max(timedelta(), at - before[2]).total_seconds()))
+            before = (job_id, phase, at)
+    return spans
+
+
+def count_fleet_updates() -> list[tuple[str, int]]:
+    """(state, fleet updates)."""
+    query = FleetUpdate.select(FleetUpdate.state, fn.COUNT(FleetUpdate.id)).group_by(FleetUpdate.state)
+    return list(query.tuples())
+
+
+def count_agents() -> list[tuple[str, int, int]]:
+    """(version, sequence, hosts); revoked hosts do not count."""
+    query = Host.select(Host.agent_version, Host.agent_seq, fn.COUNT(Host.id)).where(Host.revoked_at.is_null())
+    return list(query.group_by(Host.agent_version, Host.agent_seq).tuples())
