@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rm.domain.update_timing import ATTEMPT_SECONDS, FLEET_SECONDS, LEAST_ATTEMPT_SECONDS, Timing
 from rm.errors import NotReady
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+MAX_SECONDS = 3600
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,6 +48,33 @@ class Settings:
     log_level: str = setting("info", "debug, info, warning or error.", env="RM_LOG_LEVEL")
     log_format: str = setting("text", "text or json.", env="RM_LOG_FORMAT")
     worker_class: str = setting("gevent", "gevent, or gthread (good to about 1,000 hosts).", env="RM_WORKER_CLASS")
+    update_timeout_seconds: int = setting(
+        ATTEMPT_SECONDS,
+        "How long a host that is being updated may be silent, before the swap and after it, until its update counts as "
+        f"failed; at least {LEAST_ATTEMPT_SECONDS}. A short one also shortens the trial on the host, to two thirds.",
+        env="RM_UPDATE_TIMEOUT_SECONDS",
+    )
+    fleet_host_timeout_seconds: int = setting(
+        FLEET_SECONDS,
+        "How long a fleet update waits for one host after its swap; more than RM_UPDATE_TIMEOUT_SECONDS.",
+        env="RM_FLEET_HOST_TIMEOUT_SECONDS",
+    )
+    release_dir: Path | None = setting(
+        None,
+        "Directory with a signed release that is imported at each start, never made current; the image names the one "
+        "that it brings.",
+        env="RM_RELEASE_DIR",
+    )
+    metrics_token: str = setting(
+        "",
+        "Bearer token that /metrics wants. Without this and RM_METRICS_TRUSTED_CIDR there is no /metrics; "
+        "with both set, both are needed.",
+        env="RM_METRICS_TOKEN",
+        is_secret=True,
+    )
+    metrics_trusted_cidr: tuple[Network, ...] = setting(
+        (), "CIDRs of addresses that may read /metrics.", env="RM_METRICS_TRUSTED_CIDR"
+    )
     setup_token: str = setting(
         "", "Fixed token of the first run's setup link, for tests and automation.", env="RM_SETUP_TOKEN", is_secret=True
     )
@@ -79,6 +108,9 @@ class Settings:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
             raise NotReady(f"RM_BASE_URL: {base_url!r} must look like https://backup.example.net, without a path")
+        problem = self.timing.order_problem()
+        if problem:
+            raise NotReady(f"RM_UPDATE_TIMEOUT_SECONDS and RM_FLEET_HOST_TIMEOUT_SECONDS: {problem}")
         is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
         return dataclasses.replace(
             self,
@@ -87,6 +119,10 @@ class Settings:
             secret_key_file=(self.secret_key_file or self.data_dir / "secret.key").absolute(),
             cookie_secure=not is_local if self.cookie_secure is None else self.cookie_secure,
         )
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(self.update_timeout_seconds, self.fleet_host_timeout_seconds)
 
     @property
     def database_file(self) -> Path:
@@ -123,6 +159,12 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
 
 
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text[:9]) <= MAX_SECONDS:
+        raise ValueError(f"{text!r} must be a whole number of seconds, at most {MAX_SECONDS}")
+    return int(text)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -135,8 +177,12 @@ def _choice(*choices: str) -> Callable[[str], str]:
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "data_dir": Path,
     "secret_key_file": Path,
+    "release_dir": Path,
     "cookie_secure": _boolean,
     "trusted_proxy": _networks,
+    "metrics_trusted_cidr": _networks,
+    "update_timeout_seconds": _seconds,
+    "fleet_host_timeout_seconds": _seconds,
     "log_level": _choice("debug", "info", "warning", "error"),
     "log_format": _choice("text", "json"),
     "worker_class": _choice("gevent", "gthread"),

@@ -12,9 +12,11 @@ from rm.agent_link.registry import MAX_AGENTS, AgentRegistry
 from rm.agent_link.steady_socket import SteadySocketMiddleware
 from rm.cli import rm_commands
 from rm.config import Settings
+from rm.domain.actors import SERVER
+from rm.errors import RmError
 from rm.events import EventBus
 from rm.runtime import Runtime, runtime, utc_now
-from rm.services import accounts, presence
+from rm.services import accounts, fleet_updates, presence, releases, updates
 from rm.store import database
 from rm.store.migrate import migrate
 from rm.store.vault import open_vault
@@ -58,13 +60,39 @@ def start(app: Flask) -> None:
     parts = runtime(app)
     with database.connection():
         presence.nobody_is_connected()
+        updates.use_timing(parts.settings.timing)
+        # Nobody was there to hear what came while the server was down.
+        updates.rearm(parts.bus, now=parts.clock())
+        fleet_updates.rearm(parts.bus, now=parts.clock())
+        _import_release(parts)
         token = accounts.open_setup(fixed_token=parts.settings.setup_token, now=parts.clock())
     if token is not None:
         parts.setup_link = f"{parts.settings.base_url}/setup?token={token}"
         # The one secret that is logged on purpose: it ends with the first user, and only the log's reader is the owner.
         log.warning("No user exists yet. Create the first administrator at %s", parts.setup_link)
+    if parts.settings.timing.is_short:
+        log.warning(
+            "RM_UPDATE_TIMEOUT_SECONDS is short: a slow host may be called failed, and its trial ends after %s s",
+            parts.settings.timing.revert_seconds,
+        )
     parts.writer.start()
     app.extensions["rm_scheduler"].start()
+
+
+def _import_release(parts: Runtime) -> None:
+    """Keep the release that came with this server; one that is refused is told, and the server starts all the same."""
+    directory = parts.settings.release_dir
+    if directory is None:
+        return
+    try:
+        done = releases.import_release(
+            parts.bus, directory=directory, data_dir=parts.settings.data_dir, actor=SERVER, now=parts.clock()
+        )
+    except (RmError, OSError) as error:
+        log.error("the release in %s was not imported: %s", directory, error)
+    else:
+        if done.is_new:
+            log.info("release %s was imported; Settings → Updates makes it current", done.release.version)
 
 
 def stop(app: Flask) -> None:

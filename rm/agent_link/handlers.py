@@ -6,7 +6,8 @@ from typing import Any
 
 from rm.agent_link.session import AgentSession
 from rm.errors import Conflict, Forbidden, NotFound, RmError, Unavailable
-from rm.services import jobs, presence, repositories, snapshots
+from rm.services import jobs, presence, repositories, snapshots, updates
+from rm.services.update_reports import FENCE
 from rm.shared.protocol import (
     BrowseResult,
     Heartbeat,
@@ -18,6 +19,8 @@ from rm.shared.protocol import (
     RepositoryStats,
     ScheduleAck,
     SnapshotsReport,
+    UpdateProgress,
+    UpdateResult,
 )
 from rm.store import database
 
@@ -41,7 +44,7 @@ def handle(session: AgentSession, message: Message) -> None:
         session.answer_error(message.id, "internal", error.message, error.help)
 
 
-_CODES = {"unknown_job": "unknown_job", "not_yours": "not_yours"}
+_CODES = {"unknown_job": "unknown_job", "not_yours": "not_yours", "attempt_closed": "attempt_closed"}
 _BY_TYPE: dict[type[RmError], str] = {NotFound: "conflict", Forbidden: "not_yours", Conflict: "conflict"}
 
 
@@ -106,6 +109,20 @@ def _browse_result(session: AgentSession, message: Message) -> None:
     session.answered(result)
 
 
+def _update_progress(session: AgentSession, message: Message) -> None:
+    report: UpdateProgress = message.payload
+    _call(session, updates.progress, report=report)
+    if report.phase == FENCE:
+        # The host swaps on this, and only on this; what it agrees to is committed.
+        session.ack(message.id)
+
+
+def _update_result(session: AgentSession, message: Message) -> None:
+    report: UpdateResult = message.payload
+    _call(session, updates.result, report=report)
+    session.ack(message.id)
+
+
 def _call(session: AgentSession, service: Callable[..., Any], **arguments: Any) -> None:
     with database.connection():
         service(session.link.bus, host_id=session.host_id, now=session.link.clock(), **arguments)
@@ -132,4 +149,6 @@ _HANDLERS: dict[str, Callable[[AgentSession, Message], None]] = {
     "repository.stats": _repository_stats,
     "snapshots.report": _snapshots_report,
     "browse.result": _browse_result,
+    "update.progress": _update_progress,
+    "update.result": _update_result,
 }

@@ -14,7 +14,7 @@ from simple_websocket import ConnectionClosed
 from rm.agent_link.outgoing import Outgoing
 from rm.errors import NotFound, RmError
 from rm.events import EventBus
-from rm.services import credentials, jobs, presence, repositories
+from rm.services import credentials, jobs, presence, repositories, updates
 from rm.shared import instants, protocol
 from rm.shared.protocol import Ack, BrowseResult, CommandBrowse, CommandCancel, CommandRun, Error, Hello, Welcome
 from rm.store import database
@@ -184,6 +184,8 @@ class AgentSession:
                 )
             except RmError:
                 return self._refuse(4403, "credential_refused")
+            # Before the welcome: what the host is told next must know what its hello says of an update.
+            updates.said_hello(self.link.bus, host_id=self.host_id, hello=hello, now=now)
         self.connected_at = now
         if hello.config_version == host.config_version:
             self._config_sent = host.config_version
@@ -302,6 +304,8 @@ class AgentSession:
         try:
             with database.connection():
                 config = self._config_news()
+                # first: once an update is sent, no new job is
+                update_orders = updates.orders_for(self.link.bus, host_id=self.host_id, now=self.link.clock())
                 orders = jobs.next_orders(bus=self.link.bus, host_id=self.host_id, now=self.link.clock())
         except NotFound:
             # removed meanwhile; the revocation closes this connection
@@ -312,17 +316,21 @@ class AgentSession:
             return
         if config is not None:
             self.send(config)
+        for key, update_order in update_orders:
+            self._send_once(("update", key), update_order)
         for order in orders:
             self._send_order(order)
 
     def _send_order(self, order: CommandRun | CommandCancel) -> None:
-        key = ("run" if isinstance(order, CommandRun) else "cancel", order.job_id)
+        self._owners[order.job_id] = self.host_id
+        self._send_once(("run" if isinstance(order, CommandRun) else "cancel", order.job_id), order)
+
+    def _send_once(self, key: tuple[str, str], order: Any) -> None:
         if key in self._sent:
             return
         if len(self._sent) > 1000:
             self._sent.clear()
         self._sent.add(key)
-        self._owners[order.job_id] = self.host_id
         self.send(order)
 
     def _config_news(self) -> protocol.ConfigSet | None:
@@ -359,5 +367,6 @@ class AgentSession:
                 presence.gone(
                     self.link.bus, host_id=self.host_id, connected_at=self.connected_at, now=self.link.clock()
                 )
+                updates.connection_ended(self.link.bus, host_id=self.host_id, now=self.link.clock())
         except Exception:
             log.exception("the end of host %s's connection could not be noted", self.host_id)

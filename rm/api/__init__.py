@@ -2,10 +2,26 @@
 
 from flask import Flask
 
-from rm.api import alerts, enrolment_tokens, health, hosts, jobs, pending_hosts, repositories, source_groups
+from rm.api import (
+    alerts,
+    enrolment_tokens,
+    fleet_updates,
+    health,
+    hosts,
+    jobs,
+    metrics,
+    pending_hosts,
+    releases,
+    repositories,
+    source_groups,
+    updates,
+)
 
 
 def register(app: Flask) -> None:
     """Add the API's routes to the application."""
-    for module in (health, hosts, jobs, enrolment_tokens, repositories, source_groups, alerts, pending_hosts):
+    for module in (
+        health, hosts, jobs, enrolment_tokens, repositories, source_groups, alerts, pending_hosts, releases, updates,
+        metrics, fleet_updates,
+    ):  # fmt: skip
         app.register_blueprint(module.routes)

@@ -9,7 +9,7 @@ from rm.domain.actors import Actor
 from rm.errors import Invalid, Unauthorised
 from rm.shared import instants
 from rm.store.hosts import HostRow
-from rm.store.models import Alert, Job, PendingHost, Repository, SourceGroup, User
+from rm.store.models import Alert, Job, PendingHost, Release, Repository, SourceGroup, User
 from rm.store.pending_hosts import Resemblance
 
 
@@ -30,6 +30,11 @@ def body() -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Invalid({"body": "Send a JSON object."}, "The body must be a JSON object.")
     return found
+
+
+def body_or_nothing() -> dict[str, Any]:
+    """The JSON object of the request, empty where nothing was sent; raises Invalid."""
+    return body() if request.get_data(cache=True) else {}
 
 
 def text(source: dict[str, Any], name: str, default: str | None = None) -> str:
@@ -89,6 +94,8 @@ def host(row: HostRow) -> dict[str, Any]:
         "agent_version": found.agent_version,
         "agent_seq": found.agent_seq,
         "restic_version": found.restic_version,
+        "pinned": found.is_pinned,
+        "held_reason": found.held_reason or None,
         "repository": repository(row.repository) if row.repository else None,
         "config": {"wanted": found.config_version, "applied": found.config_applied},
         "enrolled_at": instant(found.enrolled_at),
@@ -186,4 +193,26 @@ def job(found: Job) -> dict[str, Any]:
         "cancel_requested_at": instant(found.cancel_requested_at),
         "progress": found.progress or None,
         "summary": found.summary,
+    }
+
+
+def release(found: Release) -> dict[str, Any]:
+    """A release; `id` is the sha256 of its manifest."""
+    return {
+        "id": found.id,
+        "version": found.version,
+        "seq": found.seq,
+        "channel": found.channel,
+        "state": "withdrawn" if found.withdrawn_at else "current" if found.is_current else "imported",
+        "withdrawn_why": found.withdrawn_why,
+        "released_at": instants.to_text(found.released_at),
+        "expires_at": instants.to_text(found.expires_at),
+        "imported_at": instants.to_text(found.imported_at),
+        "imported_by": found.imported_by,
+        "promoted_at": instants.to_text(found.promoted_at) if found.promoted_at else None,
+        "key_id": found.key_id,
+        "keyset_version": found.keyset_version,
+        "guard_min": found.guard_min,
+        "min_from_seq": found.min_from_seq,
+        "artifacts": found.artifacts,
     }

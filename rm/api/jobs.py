@@ -4,11 +4,12 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from rm.api import documents
+from rm.api import documents, updates
 from rm.domain.permissions import allows
 from rm.runtime import runtime
 from rm.services import jobs as service
 from rm.store import hosts, jobs
+from rm.store import updates as attempts
 
 routes = Blueprint("api_jobs", __name__, url_prefix="/api/v1")
 
@@ -44,7 +45,10 @@ def order(host_id: str) -> tuple[dict[str, Any], int]:
 @routes.get("/jobs/<job_id>")
 @allows("fleet.view")
 def show(job_id: str) -> dict[str, Any]:
-    return documents.job(jobs.get(job_id))
+    """A job; one of the kind `update` also says how its attempt stands."""
+    found = documents.job(jobs.get(job_id))
+    attempt = attempts.find(job_id)
+    return found if attempt is None else found | {"update": updates.document(attempt)}
 
 
 @routes.post("/jobs/<job_id>/cancel")

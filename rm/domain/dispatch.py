@@ -2,12 +2,15 @@
 
 Restic's own locks say what may not meet: `check`, `prune` and `forget` lock a repository exclusively; `backup`,
 `restore` and `diff` share it; `unlock`, and `snapshots` as it is run here, need no lock. Backups go first; an
-exclusive job that waited for PATIENCE has the next turn, so that none waits for ever.
+exclusive job that waited for PATIENCE has the next turn, so that none waits for ever. An update goes past this queue,
+because the agent itself waits for the job that runs; once it is sent it holds up all others of its host.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from rm.domain.jobs import UPDATE
 
 EXCLUSIVE = frozenset({"check", "prune", "forget"})
 SHARED = frozenset({"backup", "restore", "diff"})
@@ -79,7 +82,7 @@ def next_job(host_id: str, open_jobs: Sequence[OpenJob], now: datetime) -> tuple
 
     `open_jobs` are all of the host and of every repository that its jobs use.
     """
-    waiting = [job for job in open_jobs if job.host_id == host_id and not job.is_sent]
+    waiting = [job for job in open_jobs if job.host_id == host_id and not job.is_sent and job.kind != UPDATE]
     waiting.sort(key=lambda job: (_rank(job, now), _age(job)))
     holds: dict[str, Hold] = {}
     chosen: str | None = None

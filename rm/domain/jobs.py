@@ -10,6 +10,8 @@ QUEUE_LIFETIME = timedelta(hours=24)
 SILENCE_UNTIL_LOST = timedelta(hours=24)
 ORDERABLE = ("init", "backup", "snapshots", "check", "unlock", "prune")
 MAX_PARTS = 256
+UPDATE = "update"
+"""The kind of job that has rules of its own, in rm.domain.update_attempt."""
 
 APPLY = "apply"
 REPEAT = "repeat"

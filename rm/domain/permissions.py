@@ -24,12 +24,17 @@ PERMISSIONS = {
     "repositories.test": "operator",
     "audit.view": "operator",
     "alerts.handle": "operator",
+    "updates.run": "operator",
     "hosts.approve": "admin",
     "hosts.reenrol": "admin",
     "hosts.renew": "admin",
     "hosts.remove": "admin",
     "hosts.revoke": "admin",
     "repositories.edit": "admin",
+    "releases.promote": "admin",
+    "hosts.hold": "admin",
+    "updates.force": "admin",
+    "fleet_updates.manage": "admin",
     "settings.view": "admin",
 }
 

@@ -51,6 +51,17 @@ def raise_alert(
         return alerts.get(found.id)
 
 
+def reword(bus: EventBus, *, kind: str, condition: str, message: str, now: datetime) -> bool:
+    """Say better what an open alert is about, without counting it once more; False when none is open."""
+    with changes():
+        found = alerts.find_open(kind, condition)
+        if found is None:
+            return False
+        Alert.update(message=message[:MESSAGE_LIMIT], last_seen_at=now).where(Alert.id == found.id).execute()
+        publish_after_commit(bus, AlertsChanged(found.id))
+        return True
+
+
 def clear(bus: EventBus, *, kind: str, condition: str, note: str, now: datetime) -> bool:
     """Resolve what is open about this condition because it no longer holds; False when nothing was."""
     with changes():

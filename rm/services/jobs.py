@@ -7,7 +7,7 @@ from rm.domain import jobs as rules
 from rm.domain.actors import SERVER, Actor
 from rm.errors import Conflict, Forbidden, Invalid, NotFound
 from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued, RepositoryChanged
-from rm.services import audit
+from rm.services import audit, updates
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandCancel, CommandRun, JobFinished, JobStarted
@@ -78,6 +78,9 @@ def cancel(bus: EventBus, *, job_id: str, actor: Actor, now: datetime) -> Job:
     """End a job that waits, or ask the host to end it; raises Conflict when it has ended already."""
     with changes():
         job = jobs.get(job_id)
+        if job.kind == rules.UPDATE:
+            updates.cancel(bus, job_id=job_id, actor=actor, now=now)
+            return jobs.get(job_id)
         what = rules.on_cancel(_facts(job))
         if what == "over":
             raise Conflict(f"This job has ended already: {job.outcome}.", code="job_over")
@@ -111,11 +114,11 @@ def next_orders(*, host_id: str, now: datetime, bus: EventBus | None = None) -> 
         host = hosts.get(host_id)
         open_jobs = jobs.open_for_host(host_id)
         for job in open_jobs:
-            if job.dispatched_at is not None:
+            if job.dispatched_at is not None and job.kind != rules.UPDATE:
                 orders.append(_run_order(job, host))
                 if job.cancel_requested_at is not None:
                     orders.append(CommandCancel(job_id=job.id))
-        if any(job.dispatched_at is None for job in open_jobs):
+        if any(job.dispatched_at is None and job.kind != rules.UPDATE for job in open_jobs):
             chosen = _decide(bus, host_id=host_id, now=now)
             if chosen is not None:
                 Job.update(dispatched_at=now, last_sign_at=now, waits_for="").where(Job.id == chosen.id).execute()
@@ -127,7 +130,7 @@ def next_orders(*, host_id: str, now: datetime, bus: EventBus | None = None) -> 
 
 def blocker_of(job: Job, *, now: datetime) -> tuple[dispatch.Hold, Job] | None:
     """Why a queued job waits, and for which one; None if nothing but its own host is missing."""
-    if job.state != "queued" or job.dispatched_at is not None:
+    if job.state != "queued" or job.dispatched_at is not None or job.kind == rules.UPDATE:
         return None
     rows = jobs.list_for_dispatch(job.host_id)
     _, holds = dispatch.next_job(job.host_id, [_open_job(row) for row in rows], now)
@@ -153,7 +156,7 @@ def _decide(bus: EventBus | None, *, host_id: str, now: datetime) -> Job | None:
     rows = {row.id: row for row in jobs.list_for_dispatch(host_id)}
     chosen, holds = dispatch.next_job(host_id, [_open_job(row) for row in rows.values()], now)
     for row in rows.values():
-        if row.host_id != host_id or row.dispatched_at is not None:
+        if row.host_id != host_id or row.dispatched_at is not None or row.kind == rules.UPDATE:
             continue
         hold = holds.get(row.id)
         words = _wait_words(hold, rows[hold.blocker_id]) if hold is not None else ""
@@ -398,6 +401,8 @@ def _own(job_id: str, host_id: str) -> Job:
         raise NotFound("This server does not know that job.", code="unknown_job")
     if job.host_id != host_id:
         raise Forbidden("That job belongs to another host.", code="not_yours")
+    if job.kind == rules.UPDATE:
+        raise Conflict("An update is reported by update.progress and update.result.")
     return job
 
 

@@ -4,14 +4,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from rm.domain.update_timing import drifted
 from rm.runtime import Runtime
-from rm.services import accounts, jobs
+from rm.services import accounts, fleet_updates, jobs, releases, updates
 from rm.store import database
+from rm.workers.fleet_update import FleetDriver
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ class Scheduler:
         self._ask_again = ask_again
         self._last_pulse = time.monotonic()
         self._lock = threading.Lock()
+        self._releases_seen = ("", "")
+        self._last_sweep: tuple[datetime, float] | None = None
+        self._fleet = FleetDriver(runtime, wake=self.drive_fleet_update_soon)
         # misfire_grace_time: the default of 1 s skips a job silently when the process was busy for a moment
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
@@ -38,6 +43,9 @@ class Scheduler:
         )
         for seconds, job in (
             (PULSE_SECONDS, self.pulse),
+            (1, self.sweep_updates),
+            (1, self.drive_fleet_update),
+            (5, self.look_for_imported_releases),
             (2, self.cut_stuck_connections),
             (30, self.ask_about_silent_jobs),
             (60, self.give_up_waiting_jobs),
@@ -46,6 +54,8 @@ class Scheduler:
             self._scheduler.add_job(job, "interval", seconds=seconds, id=job.__name__)
 
     def start(self) -> None:
+        with database.connection():
+            self._releases_seen = releases.mark()
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -68,6 +78,30 @@ class Scheduler:
 
     def cut_stuck_connections(self) -> None:
         self._cut_stuck()
+
+    def look_for_imported_releases(self) -> None:
+        """The command line imports and promotes in a process of its own, whose events nobody hears here."""
+        with database.connection():
+            self._releases_seen = releases.tell_changes(self._runtime.bus, seen=self._releases_seen)
+
+    def sweep_updates(self) -> None:
+        """Take the exits of update attempts whose deadline has passed; first set them anew if the clock was changed."""
+        now, monotonic = self._runtime.clock(), time.monotonic()
+        last, self._last_sweep = self._last_sweep, (now, monotonic)
+        with database.connection():
+            if last is not None and drifted(last, (now, monotonic)):
+                log.warning("the clock was changed, or this machine slept: deadlines of updates are set anew")
+                updates.rearm(self._runtime.bus, now=now)
+                fleet_updates.rearm(self._runtime.bus, now=now)
+            updates.sweep(self._runtime.bus, now=now)
+
+    def drive_fleet_update(self) -> None:
+        self._fleet.drive()
+
+    def drive_fleet_update_soon(self) -> None:
+        """Bring the next run forward to now; harmless while one is under way, for the next comes within a second."""
+        if self._scheduler.running:
+            self._scheduler.modify_job("drive_fleet_update", next_run_time=datetime.now(timezone.utc))
 
     def ask_about_silent_jobs(self) -> None:
         with database.connection():

@@ -171,3 +171,18 @@ def test_whoever_waits_waits_for_a_job_that_is_open_and_not_for_itself(found):
         ids = {one.id for one in open_jobs}
         assert all(hold.blocker_id in ids - {one} for one, hold in holds.items())
         assert chosen is None or (chosen not in holds and not any(o.is_sent for o in open_jobs if o.host_id == host))
+
+
+def test_an_update_is_not_sent_by_this_queue_and_holds_up_nothing_until_it_is_sent():
+    chosen, holds = dispatch.next_job("web1", [job("1", "update", repository=""), job("2")], NOW)
+
+    assert (chosen, holds) == ("2", {})
+
+
+def test_an_update_that_is_under_way_holds_up_every_job_of_its_host():
+    open_jobs = [job("1", "update", sent=True, repository=""), job("2"), job("3", "unlock"), job("4", host="db1")]
+
+    assert dispatch.next_job("web1", open_jobs, NOW) == (
+        None, {"2": Hold(dispatch.HOST_BUSY, "1"), "3": Hold(dispatch.HOST_BUSY, "1")},
+    )  # fmt: skip
+    assert dispatch.next_job("db1", open_jobs, NOW)[0] == "4"

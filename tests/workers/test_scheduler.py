@@ -5,12 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from rm.services import jobs
+from rm.events import ReleasesChanged
+from rm.services import jobs, releases, updates
 from rm.store.models import Job
 from rm.workers import scheduler as module
 from rm.workers.scheduler import Scheduler
 from tests import cast
 from tests.cast import BOB, NOW
+from tests.signing import signed_release
+from tests.updating import again, give_release, reports, says_hello, takes_orders
 
 
 @pytest.fixture
@@ -65,3 +68,82 @@ def test_it_says_when_it_does_not_run_and_when_it_hangs(scheduler, monkeypatch):
     monkeypatch.setattr(module.time, "monotonic", lambda: later)
 
     assert scheduler.trouble() == "the scheduler hangs"
+
+
+def test_what_the_command_line_imported_is_announced_here_too(scheduler, bus, settings, tmp_path):
+    scheduler.start()
+    releases.import_release(
+        bus,
+        directory=signed_release().write(tmp_path / "release"),
+        data_dir=settings.data_dir,
+        actor=cast.ALICE,
+        now=NOW,
+    )
+
+    with bus.subscribe() as listener:
+        scheduler.look_for_imported_releases()
+        scheduler.look_for_imported_releases()
+        told = listener.take(timeout=0)
+
+    assert told == [ReleasesChanged()]
+
+
+@pytest.fixture
+def fenced(bus, web1):
+    give_release()
+    says_hello(bus, web1)
+    attempt = updates.order(bus, host_id=web1.id, actor=BOB, now=NOW)
+    takes_orders(bus, web1)
+    reports(bus, web1, attempt, "swapping")
+    return attempt
+
+
+@pytest.fixture
+def ticking(clock, monkeypatch):
+    """ticking(seconds, jump) lets both clocks run, and sets the wall clock besides."""
+    start, passed = time.monotonic(), [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: start + passed[0])
+
+    def ticking(seconds, jump=timedelta(0)):
+        passed[0] += seconds
+        clock.now += timedelta(seconds=seconds) + jump
+
+    return ticking
+
+
+def test_a_deadline_that_passes_is_seen_within_a_second(scheduler, ticking, fenced):
+    scheduler.sweep_updates()
+    ticking(89)
+    scheduler.sweep_updates()
+    assert again(fenced).state == "running"
+
+    ticking(1)
+    scheduler.sweep_updates()
+
+    assert (again(fenced).state, again(fenced).is_provisional) == ("failed", True)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=120)])
+def test_a_clock_that_is_set_fails_nobody_and_forgets_nobody(scheduler, ticking, fenced, jump):
+    scheduler.sweep_updates()
+    ticking(1, jump)
+    scheduler.sweep_updates()
+    ticking(89)
+    scheduler.sweep_updates()
+    assert again(fenced).state == "running"
+
+    ticking(1)
+    scheduler.sweep_updates()
+
+    assert again(fenced).state == "failed"
+
+
+def test_a_clock_that_drifts_a_little_is_left_alone(scheduler, ticking, fenced):
+    scheduler.sweep_updates()
+    ticking(80, timedelta(seconds=4))
+    scheduler.sweep_updates()
+
+    ticking(6)
+    scheduler.sweep_updates()
+
+    assert again(fenced).state == "failed"

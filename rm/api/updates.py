@@ -1,0 +1,98 @@
+"""Updates of single hosts for programs: ordering, rolling back, holding, and how an attempt stands."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from rm.api import documents
+from rm.domain.permissions import allows
+from rm.domain.update_words import standing
+from rm.errors import Invalid
+from rm.runtime import runtime
+from rm.services import updates as service
+from rm.services.update_steps import facts
+from rm.store import hosts, updates
+from rm.store.models import UpdateAttempt
+
+routes = Blueprint("api_updates", __name__, url_prefix="/api/v1/hosts")
+
+
+@routes.post("/<host_id>/update")
+@allows("updates.run")
+def order(host_id: str) -> tuple[dict[str, Any], int]:
+    """An attempt to bring a host to the current release; again: the same. The body may be empty."""
+    parts = runtime()
+    body = documents.body_or_nothing()
+    attempt = service.order(
+        parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock(), force=_flag(body, "force"),
+        reason=documents.text(body, "reason", ""),
+    )  # fmt: skip
+    return {"attempt_id": attempt.job_id}, 202
+
+
+@routes.post("/<host_id>/rollback")
+@allows("updates.run")
+def roll_back(host_id: str) -> tuple[dict[str, Any], int]:
+    """An attempt to put the agent back that ran before the last update."""
+    parts = runtime()
+    reason = documents.text(documents.body_or_nothing(), "reason", "")
+    attempt = service.order_rollback(
+        parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock(), reason=reason
+    )
+    return {"attempt_id": attempt.job_id}, 202
+
+
+@routes.post("/<host_id>/hold")
+@allows("hosts.hold")
+def hold(host_id: str) -> dict[str, Any]:
+    parts = runtime()
+    reason = documents.text(documents.body_or_nothing(), "reason", "")
+    service.hold(parts.bus, host_id=host_id, reason=reason, actor=documents.actor(), now=parts.clock())
+    return documents.host(hosts.row(host_id, now=parts.clock()))
+
+
+@routes.post("/<host_id>/unhold")
+@allows("hosts.hold")
+def unhold(host_id: str) -> dict[str, Any]:
+    parts = runtime()
+    service.unhold(parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock())
+    return documents.host(hosts.row(host_id, now=parts.clock()))
+
+
+def document(attempt: UpdateAttempt) -> dict[str, Any]:
+    """An attempt as the API shows it within its job."""
+    stands = standing(facts(attempt))
+    return {
+        "state": attempt.state,
+        "phase": attempt.phase or None,
+        "percent": attempt.percent,
+        "provisional": attempt.is_provisional,
+        "late": attempt.is_late,
+        "proven": attempt.is_proven,
+        "rollback": attempt.is_rollback,
+        "revert_failed": attempt.is_revert_failed,
+        "from": attempt.from_version,
+        "from_seq": attempt.from_seq,
+        "to": attempt.to_version,
+        "to_seq": attempt.to_seq,
+        "reason": attempt.reason,
+        "failure_class": attempt.failure_class or None,
+        "forced": attempt.is_forced,
+        "fleet_update_id": attempt.fleet_update_id,
+        "since": documents.instant(stands.since),
+        "deadline_at": documents.instant(stands.deadline),
+        "now": stands.now,
+        "next": stands.next,
+        "message": stands.said,
+        "events": [
+            {"at": documents.instant(one.at), "state": one.state, "phase": one.phase or None, "text": one.text}
+            for one in updates.events(attempt.job_id)
+        ],
+    }
+
+
+def _flag(source: dict[str, Any], name: str) -> bool:
+    value = source.get(name, False)
+    if not isinstance(value, bool):
+        raise Invalid({name: "must be true or false"}, f"{name} must be true or false.")
+    return value
