@@ -1,6 +1,7 @@
 """The command line of the agent."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ from agent import announce, doctor, enrol, release_info, running, selftest, stat
 from agent import config as configuration
 from agent.config import Paths
 from agent.errors import EXIT_FAILED, EXIT_OK, AgentError
+from agent.update import local
 
 log = logging.getLogger("agent")
 
@@ -48,12 +50,19 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", _doctor, "check everything and say how to mend it"),
         ("selftest", _selftest, "can this agent run here? changes nothing"),
         ("version", _version, "which release this is"),
+        ("pin", _pin, "take no update any more; the server cannot lift that"),
+        ("unpin", _unpin, "take updates again"),
+        ("rollback", _rollback, "go back to the release before, once, within 7 days after an update"),
+        ("allow-downgrade", _allow_downgrade, "let one update go to an older release than ran here"),
         ("uninstall", _uninstall, "take the agent off this host; backups stay where they are"),
     ):
         verb = verbs.add_parser(name, help=text)
         if action in (_status, _selftest, _version):
             verb.add_argument("--json", action="store_true", help="for programs")
         verb.set_defaults(action=action)
+    verb = verbs.add_parser("forget-bad", help="let a release be tried again that was put back on this host")
+    verb.add_argument("sha256", metavar="SHA", help="of its artifact; rm-agent status lists them")
+    verb.set_defaults(action=_forget_bad)
     return parser
 
 
@@ -97,17 +106,18 @@ def _announce(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     paths = Paths.of(options.root)
-    running.run_until_signal(paths, configuration.load(paths))
-    return EXIT_OK
+    return running.run_until_signal(paths, configuration.load(paths))
 
 
 def _status(options: argparse.Namespace) -> int:
-    found = status.read(Paths.of(options.root))
+    paths = Paths.of(options.root)
+    found, update = status.read(paths), local.look(paths)
     is_running = found is not None and status.is_running(found)
     if options.json:
-        _say(json.dumps({"running": is_running} | (asdict(found) if found else {})))
+        facts = {"running": is_running} | (asdict(found) if found else {}) | {"update": dataclasses.asdict(update)}
+        _say(json.dumps(facts))
     else:
-        for line in status.describe(found):
+        for line in [*status.describe(found), *local.describe(update)]:
             _say(line)
     return EXIT_OK if is_running else EXIT_FAILED
 
@@ -133,6 +143,31 @@ def _selftest(options: argparse.Namespace) -> int:
 def _version(options: argparse.Namespace) -> int:
     release = release_info.read()
     _say(json.dumps(asdict(release)) if options.json else f"rm-agent {release.version} ({release.seq})")
+    return EXIT_OK
+
+
+def _pin(options: argparse.Namespace) -> int:
+    _say(local.pin(Paths.of(options.root)))
+    return EXIT_OK
+
+
+def _unpin(options: argparse.Namespace) -> int:
+    _say(local.unpin(Paths.of(options.root)))
+    return EXIT_OK
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    local.rollback(Paths.of(options.root), lock=running.lock, say=_say)
+    return EXIT_OK
+
+
+def _allow_downgrade(options: argparse.Namespace) -> int:
+    _say(local.allow_downgrade(Paths.of(options.root)))
+    return EXIT_OK
+
+
+def _forget_bad(options: argparse.Namespace) -> int:
+    _say(local.forget_bad(Paths.of(options.root), options.sha256))
     return EXIT_OK
 
 

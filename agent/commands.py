@@ -12,6 +12,7 @@ from agent.redact import of_secrets
 from agent.repository import NotUsable, Repositories
 from agent.secrets import SecretsFile
 from agent.session import CredentialRenewed, Outgoing
+from agent.update.engine import Updates
 from rm.shared.protocol import (
     BrowseResult,
     CommandBrowse,
@@ -24,7 +25,6 @@ from rm.shared.protocol import (
     Message,
     ScheduleAck,
     ScheduleSet,
-    UpdateResult,
 )
 
 log = logging.getLogger("agent.commands")
@@ -43,13 +43,14 @@ class Commands:
 
     def __init__(
         self, *, jobs: Jobs, outbox: Outbox, outgoing: Outgoing, secrets: SecretsFile, repositories: Repositories,
-        wake: Callable[[], None],
+        updates: Updates, wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self._jobs = jobs
         self._outbox = outbox
         self._outgoing = outgoing
         self._secrets = secrets
         self._repositories = repositories
+        self._updates = updates
         self._wake = wake
         self._browsing = threading.BoundedSemaphore(BROWSES_AT_ONCE)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -58,9 +59,9 @@ class Commands:
             CommandRun: jobs.accept,
             CommandCancel: lambda order: jobs.cancel(order.job_id),
             CommandBrowse: self._browse,
-            CommandUpdate: self._refuse_update,
-            CommandRollback: self._refuse_update,
-            CommandUpdateCancel: self._refuse_update,
+            CommandUpdate: updates.update,
+            CommandRollback: updates.roll_back,
+            CommandUpdateCancel: updates.cancel,
         }
 
     def handle(self, message: Message) -> None:
@@ -72,6 +73,7 @@ class Commands:
         handler(message.payload)
 
     def _set_config(self, order: ConfigSet) -> None:
+        self._updates.told_trust(order.trust)
         try:
             is_renewed = self._secrets.set_config(
                 version=order.version, repositories=order.repositories, credential=_usable(order.credential)
@@ -93,17 +95,6 @@ class Commands:
     def _set_schedule(self, order: ScheduleSet) -> None:
         problem = "This agent does not run schedules yet. Update the agent." if order.schedules else ""
         self._outbox.add(ScheduleAck(config_version=self._stored_version(), problem=problem))
-
-    def _refuse_update(self, order: CommandUpdate | CommandRollback | CommandUpdateCancel) -> None:
-        self._outbox.add(
-            UpdateResult(
-                attempt_id=order.attempt_id,
-                outcome="refused",
-                phase="accepted",
-                reason="unsupported",
-                detail="This agent cannot update itself. Install the new one on the host by hand.",
-            )
-        )
 
     def _browse(self, order: CommandBrowse) -> None:
         if not self._browsing.acquire(blocking=False):

@@ -16,6 +16,9 @@ else:
     import tomli as tomllib
 
 
+LIBRARY = Path("/usr/local/lib/restic-manager")
+
+
 @dataclass(frozen=True)
 class Paths:
     """The files of one agent; all below one directory when it runs with --root."""
@@ -48,6 +51,15 @@ class Paths:
         return self.state / "outbox.db"
 
     @property
+    def update(self) -> Path:
+        return self.state / "update"
+
+    @property
+    def program(self) -> Path:
+        """The one file that the guard starts."""
+        return (self.bin or LIBRARY) / "rm-agent"
+
+    @property
     def jobs(self) -> Path:
         return self.state / "jobs"
 
@@ -71,7 +83,7 @@ class Paths:
         """Make the directories the agent needs; raises ConfigurationError when it may not."""
         try:
             self.config_file.parent.mkdir(parents=True, exist_ok=True)
-            for directory in (self.state, self.jobs, self.cache, self.temporary):
+            for directory in (self.state, self.jobs, self.cache, self.temporary, self.update):
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 directory.chmod(0o700)
         except OSError as error:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from agent import config as configuration
 from agent import status
@@ -17,8 +16,7 @@ from agent.http import Answer, Refused, Transport, Unreachable
 from agent.platform import linux
 from agent.secrets import Secrets, SecretsFile
 from agent.tool import ToolFinder
-
-GUARD = Path("/usr/local/lib/restic-manager/rm-agent-guard")
+from agent.update import local
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def examine(paths: Paths) -> Iterator[Check]:
     tool = ToolFinder(paths, config).find()
     yield Check("restic", "failed" if tool.problem else "ok", tool.problem or f"{tool.path} {tool.version_text}")
     yield _space(paths)
-    yield _guard()
+    yield _guard(paths)
+    yield from _updates(local.look(paths))
 
 
 def _permissions(paths: Paths) -> Check:
@@ -120,8 +119,28 @@ def _space(paths: Paths) -> Check:
     return Check("disk", state, f"{free // 1024 // 1024} MiB free in {paths.state}")
 
 
-def _guard() -> Check:
+def _guard(paths: Paths) -> Check:
     version = os.environ.get("RM_GUARD_VERSION")
-    if version or GUARD.exists():
-        return Check("guard", "ok", version or str(GUARD))
+    guard = paths.program.with_name("rm-agent-guard")
+    if version or guard.exists():
+        return Check("guard", "ok", f"version {version}" if version else str(guard))
     return Check("guard", "warning", "not installed; run: install.sh --repair")
+
+
+def _updates(found: local.Facts) -> Iterator[Check]:
+    if found.trouble:
+        yield Check("updates", "failed", " ".join(found.trouble))
+        return
+    if not found.root_keys:
+        text = "no root key is pinned, so no update is taken; enrol again from the host's page"
+        yield Check("updates", "warning", text)
+        return
+    lowest = f", lowest taken {found.floor.version} ({found.floor.seq})" if found.floor else ""
+    text = f"release {found.version} ({found.seq}){lowest}; root keys {', '.join(found.root_keys)}"
+    yield Check("updates", "ok", text)
+    if found.is_pinned:
+        yield Check("updates", "warning", "pinned: no update is taken; to end that: rm-agent unpin")
+    if found.trial:
+        yield Check("updates", "warning", f"a release is on trial (attempt {found.trial.attempt})")
+    for name in found.bad:
+        yield Check("updates", "warning", f"{name} was put back here; to allow it again: rm-agent forget-bad {name}")

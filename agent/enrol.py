@@ -10,6 +10,7 @@ from agent.errors import AgentError, ConfigurationError
 from agent.http import Answer, Transport, Unreachable
 from agent.platform import linux
 from agent.secrets import Secrets, SecretsFile, SecretsMissing
+from agent.update.trust import TrustFile
 
 log = logging.getLogger("agent.enrol")
 
@@ -41,6 +42,10 @@ def store(paths: Paths, config: Config, settings: dict[str, str], answer: Answer
         raise ConfigurationError(
             f"{paths.secrets_file} cannot be written: {error.strerror}. Enrol again after."
         ) from error
+    try:
+        TrustFile(paths.update).pin_anew(found.trust)
+    except OSError as error:
+        raise ConfigurationError(f"{paths.update} cannot be written: {error.strerror}. Enrol again after.") from error
     return found
 
 

@@ -1,10 +1,12 @@
 """One way out for HTTP and WebSocket: the same TLS context, private CA and proxy for both."""
 
 import codecs
+import contextlib
 import ipaddress
 import json
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +24,7 @@ for _codec in ("ascii", "idna", "latin-1", "utf-8"):
 CONNECT_SECONDS = 15.0
 READ_SECONDS = 30.0
 MAX_ANSWER_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 16 * 1024
 
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -55,6 +58,38 @@ class Answer:
         if not isinstance(error, dict):
             return ""
         return " ".join(str(error.get(part) or "") for part in ("message", "help")).strip()
+
+
+@dataclass(frozen=True)
+class File:
+    """A small file as it came; `error_code` is the server's own, if that is what came instead."""
+
+    status: int
+    data: bytes
+    error_code: str
+
+
+class Download:
+    """An answer whose body is read piece by piece."""
+
+    def __init__(self, answer: "urllib3.BaseHTTPResponse", config: Config) -> None:
+        self._answer = answer
+        self._config = config
+        self.status = answer.status
+        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, none at the end. Raises Unreachable."""
+        try:
+            return bytes(self._answer.read(size, decode_content=False))
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(explain(error, self._config)) from error
+
+    def error_code(self) -> str:
+        """The server's own word for what is wrong, empty when it sends the file or somebody else answers."""
+        if self.status in (200, 206):
+            return ""
+        return Answer(self.status, self.headers, _json_object(self.read(MAX_ERROR_BYTES))).error_code
 
 
 class Transport:
@@ -97,6 +132,39 @@ class Transport:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(explain(error, self._config)) from error
         return Answer(found.status, {k.lower(): v for k, v in found.headers.items()}, _json_object(data))
+
+    def get(self, path: str, *, token: str, max_bytes: int, timeout_seconds: float = READ_SECONDS) -> "File":
+        """A small file as the server has it, whatever the status; one byte more than allowed shows that it is too
+        large. Raises Unreachable."""
+        with self.download(path, token=token, timeout_seconds=timeout_seconds) as found:
+            data = b""
+            while len(data) <= max_bytes and (more := found.read(max_bytes + 1 - len(data))):
+                data += more
+            return File(found.status, data, Answer(found.status, found.headers, _json_object(data)).error_code)
+
+    @contextlib.contextmanager
+    def download(
+        self, path: str, *, token: str, headers: dict[str, str] | None = None, timeout_seconds: float = READ_SECONDS
+    ) -> Iterator["Download"]:
+        """A file that is read piece by piece, each within the timeout; no redirect is followed. Raises Unreachable."""
+        sent = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"} | (headers or {})
+        try:
+            found = self._pool.request(
+                "GET",
+                self._config.server + path,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=timeout_seconds),
+                preload_content=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(explain(error, self._config)) from error
+        try:
+            yield Download(found, self._config)
+        finally:
+            # Not given back to the pool: most of it may be unread.
+            found.close()
 
     def open_websocket(
         self, path: str, *, token: str, timeout_seconds: float = CONNECT_SECONDS

@@ -27,12 +27,35 @@ class Jobs:
         self._running: str | None = None
         self._execution: Execution | None = None
         self._not_reported: set[str] = set()
+        self._is_held = False
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
 
     @property
     def running(self) -> str | None:
         """The job that runs now."""
         return self._running
+
+    def hold(self) -> None:
+        """Start no job from now on; what restic does already goes on, and what arrives waits."""
+        with self._lock:
+            self._is_held = True
+
+    def release(self) -> None:
+        """Start what waits."""
+        with self._lock:
+            self._is_held = False
+            self._arrived.notify_all()
+
+    def busy_with(self) -> str | None:
+        """The job that runs, or whose restic an agent before this one has started; held jobs do not count."""
+        with self._lock:
+            return self._running or next((job for job in self._waiting if self._journal.of(job).has_intent()), None)
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until a job may have ended, at most for so long."""
+        with self._lock:
+            if self.busy_with():
+                self._arrived.wait(seconds)
 
     def start(self) -> None:
         """Take up what an agent before this one has left, then work."""
@@ -177,11 +200,12 @@ class Jobs:
     def _work(self) -> None:
         while True:
             with self._arrived:
-                while not self._waiting and not self._around.stop.is_set():
+                while (next_one := self._next()) is None and not self._around.stop.is_set():
                     self._arrived.wait()
-                if self._around.stop.is_set():
+                if self._around.stop.is_set() or next_one is None:
                     return
-                job_id = self._waiting.popleft()
+                job_id = next_one
+                self._waiting.remove(job_id)
                 directory = self._journal.of(job_id)
                 order = directory.order()
                 if order is None:
@@ -191,6 +215,12 @@ class Jobs:
             self._changed()
             self._run(self._execution, job_id)
             self._changed()
+
+    def _next(self) -> str | None:
+        """What to start now: while held only what has been started before."""
+        if not self._is_held:
+            return self._waiting[0] if self._waiting else None
+        return next((job for job in self._waiting if self._journal.of(job).has_intent()), None)
 
     def _run(self, execution: Execution, job_id: str) -> None:
         result: JobFinished | None
@@ -213,3 +243,4 @@ class Jobs:
                 self._end(result)
             self._running = None
             self._execution = None
+            self._arrived.notify_all()

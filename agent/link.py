@@ -25,10 +25,15 @@ REFUSED_SECONDS = (60.0, 300.0)
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt or a connection ended: a kind that decides the wait, and a sentence for people."""
+    """How an attempt or a connection ended: a kind that decides the wait, and a sentence for people.
+
+    `blame` is what an update on trial must know: the server refuses this "release", or its "credential"; "own" is what
+    the agent did itself; empty when it is merely cut off.
+    """
 
     kind: str
     text: str
+    blame: str = ""
 
 
 class Backoff:
@@ -57,7 +62,7 @@ class Backoff:
 def judge_close(ended: SessionEnded) -> Ending:
     """What a session's end means."""
     if isinstance(ended, CredentialRenewed):
-        return Ending("restart", f"Connecting anew: {ended}.")
+        return Ending("restart", f"Connecting anew: {ended}.", blame="own")
     kinds = {1012: "restart", 1013: "busy", 4403: "refused", 4409: "replaced", 4426: "too_old", 4400: "too_old"}
     kind = kinds.get(ended.code, "too_old" if ended.error_code else "lost")
     advice = {
@@ -65,7 +70,8 @@ def judge_close(ended: SessionEnded) -> Ending:
         "replaced": "Another agent uses this host's credential (a cloned machine?). Enrol each machine by itself.",
         "too_old": "This agent and the server do not understand each other. Update the agent.",
     }
-    return Ending(kind, f"{advice[kind]} ({ended})" if kind in advice else str(ended))
+    blame = "release" if ended.code == 4426 or ended.error_code else "credential" if ended.code == 4403 else ""
+    return Ending(kind, f"{advice[kind]} ({ended})" if kind in advice else str(ended), blame)
 
 
 def judge_refusal(refused: Refused) -> Ending:
@@ -73,9 +79,10 @@ def judge_refusal(refused: Refused) -> Ending:
     answer = refused.answer
     if answer.status == 401 and answer.error_code == "credential_refused":
         text = "The server does not accept this host's credential. Enrol again from the host's page."
-        return Ending("refused", text)
+        return Ending("refused", text, blame="credential")
     if answer.error_code in ("protocol_too_old", "hello_invalid"):
-        return Ending("too_old", f"The server refuses this agent: {answer.error_text or answer.error_code}. Update it.")
+        text = f"The server refuses this agent: {answer.error_text or answer.error_code}. Update it."
+        return Ending("too_old", text, blame="release")
     if answer.status in (429, 503):
         return Ending("busy", f"The server is busy (HTTP {answer.status}).")
     return Ending("lost", f"The server, or a proxy before it, answered HTTP {answer.status} instead of a WebSocket.")
@@ -92,7 +99,7 @@ class Link:
         make_session: Callable[..., Session],
         bell: Bell,
         is_stopping: Callable[[], bool],
-        told: Callable[[str | None, float], None],
+        told: Callable[[Ending, float], None],
         idle: Callable[[], None],
         refused: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
@@ -120,7 +127,7 @@ class Link:
             seconds = self._backoff.seconds(ending.kind)
             level = logging.ERROR if ending.kind in ("refused", "replaced", "too_old") else logging.WARNING
             log.log(level, "%s Next attempt in %.0f s.", ending.text, seconds)
-            self._told(ending.text, seconds)
+            self._told(ending, seconds)
             self._wait(seconds)
 
     def _connect_once(self) -> Ending | None:

@@ -73,7 +73,7 @@ class Outbox:
         made = [(payload, ids.new_ulid()) for payload in payloads]
         with self._lock:
             for payload, message_id in made:
-                job_id = str(getattr(payload, "job_id", ""))
+                job_id = str(getattr(payload, "job_id", "") or getattr(payload, "attempt_id", ""))
                 frame = encode(payload, message_id)
                 self._held.append((Report(self._next_seq, message_id, _NAMES[type(payload)], job_id, frame), None))
                 self._next_seq += 1

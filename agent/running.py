@@ -12,22 +12,25 @@ from typing import IO
 
 import websocket
 
-from agent import clock, release_info, restic, status
+from agent import clock, release_info, restic, selftest, status
+from agent import config as configuration
 from agent.commands import Commands
 from agent.config import Config, Paths
-from agent.errors import ConfigurationError
+from agent.errors import EXIT_OK, EXIT_RESTART, ConfigurationError
 from agent.execution import Surroundings
 from agent.health import Health
 from agent.http import Transport
 from agent.jobs import Jobs
 from agent.journal import Journal
-from agent.link import Backoff, Link
+from agent.link import Backoff, Ending, Link
 from agent.outbox import Outbox
 from agent.platform import linux
 from agent.repository import Repositories
 from agent.secrets import SecretsFile
 from agent.session import ANSWER_SECONDS, WELCOME_SECONDS, Outgoing, Session
 from agent.tool import ToolFinder
+from agent.update import assemble
+from agent.update.engine import Updates
 from agent.wake import Bell
 from agent.watchdog import Watchdog
 from rm.shared import instants
@@ -56,7 +59,7 @@ class RunningAgent:
     ) -> None:
         self._patience = patience or Patience()
         paths.make()
-        self._lock_file = _lock(paths)
+        self._lock_file = lock(paths)
         self.paths = paths
         self.config = config
         self.release = release_info.read()
@@ -67,6 +70,7 @@ class RunningAgent:
         self.bell = Bell()
         self._watchdog = Watchdog()
         self._stopping = threading.Event()
+        self._is_stop_ordered = self._wants_restart = False
         self.outbox = Outbox(
             paths.outbox_file,
             max_reports=config.limits.outbox_reports,
@@ -88,12 +92,30 @@ class RunningAgent:
             ),
             changed=self.bell.ring,
         )
+        transport = Transport(config)
+        self.updates = Updates(
+            assemble.kit(
+                paths=paths,
+                config=config,
+                release=self.release,
+                jobs=self.jobs,
+                outbox=self.outbox,
+                outgoing=self.outgoing,
+                transport=transport,
+                secrets=self.secrets,
+                wake=self.bell.ring,
+                own_checks=lambda: dict(selftest.examine(paths)["checks"]),
+                red=self._red,
+            ),
+            restart=self._restart,
+        )
         self.commands = Commands(
             jobs=self.jobs,
             outbox=self.outbox,
             outgoing=self.outgoing,
             secrets=self.secrets,
             repositories=repositories,
+            updates=self.updates,
             wake=self.bell.ring,
         )
         self.health = Health(paths=paths, outbox=self.outbox, secrets=self.secrets, tools=self.tools)
@@ -106,36 +128,48 @@ class RunningAgent:
         self._dialled_with = self._refused_one = ""
         self._uses_previous = False
         self._link = Link(
-            transport=Transport(config),
+            transport=transport,
             credential=self._credential,
             make_session=self._make_session,
             bell=self.bell,
             is_stopping=self._stopping.is_set,
             told=self._disconnected,
-            idle=self.tick,
+            idle=self._while_waiting,
             refused=self._credential_refused,
             backoff=backoff,
             watchdog=self._watchdog,
         )
 
-    def run(self) -> None:
-        """Work until `stop`."""
+    def run(self) -> int:
+        """Work until `stop`, or until another release is to take this one's place; the exit code of the process."""
         log.info("rm-agent %s (%d) for %s", self.release.version, self.release.seq, self.config.server)
+        self.updates.settle()
         self.jobs.start()
         self.write_status()
         try:
             self._link.run()
         finally:
+            self.updates.stop(is_ordered=self._is_stop_ordered)
             self.jobs.stop(seconds=STOP_SECONDS)
             if self.jobs.running:
                 log.info("Job %s runs on and is taken up again at the next start.", self.jobs.running)
             self._status.connected_since = None
             self.write_status()
             self.outbox.close()
-            self._lock_file.close()
+        if self.updates.is_swap_due and not self._is_stop_ordered:
+            self.updates.swap()
+        # Nothing may follow: the file that this process was started from may be another one by now.
+        self._lock_file.close()
+        return EXIT_RESTART if self._wants_restart and not self._is_stop_ordered else EXIT_OK
 
     def stop(self) -> None:
-        """Ask the agent to end; safe in a signal handler."""
+        """Somebody wants the agent to end; safe in a signal handler."""
+        self._is_stop_ordered = True
+        self._stopping.set()
+        self.bell.ring()
+
+    def _restart(self) -> None:
+        self._wants_restart = True
         self._stopping.set()
         self.bell.ring()
 
@@ -158,6 +192,8 @@ class RunningAgent:
             boot_id=linux.boot_id(),
             config_version=self.secrets.load().config_version,
             running_job=self.jobs.running,
+            pinned=self.updates.is_pinned,
+            update=self.updates.for_hello(),
             os_name=linux.os_name(),
             timezone=linux.timezone_name(),
             machine_id=linux.machine_id(),
@@ -183,6 +219,13 @@ class RunningAgent:
         self._status.trouble = self._status.next_attempt_at = None
         self.write_status()
         log.info("Connected as host %s.", welcome.host_id)
+        self.updates.welcomed(welcome.server_time)
+
+    def heard(self) -> None:
+        self.updates.heard()
+
+    def look(self) -> float | None:
+        return self.updates.look()
 
     def handle(self, message: Message) -> None:
         self.commands.handle(message)
@@ -191,6 +234,7 @@ class RunningAgent:
         """Now and then: bring to disk what a full disk refused, and write the status file."""
         self.outbox.retry()
         self.jobs.retry()
+        self.updates.tick()
         self.write_status()
 
     def write_status(self) -> None:
@@ -203,7 +247,22 @@ class RunningAgent:
         found.written_at = clock.now()
         status.write(self.paths, found)
 
+    def _while_waiting(self) -> None:
+        self.tick()
+        self.updates.look()
+
+    def _red(self) -> list[str]:
+        """What an update on trial must have well, by name."""
+        found = [] if not self.tools.find().problem else ["restic"]
+        for name, look in (("secrets", self.secrets.load), ("config", lambda: configuration.load(self.paths))):
+            try:
+                look()
+            except ConfigurationError:
+                found.append(name)
+        return found + (["outbox"] if self.outbox.problems() else [])
+
     def _credential(self) -> str:
+        self.updates.dials()
         secrets = self.secrets.load()
         self._uses_previous = bool(secrets.previous_credential) and self._refused_one == secrets.credential
         self._dialled_with = secrets.previous_credential if self._uses_previous else secrets.credential
@@ -232,9 +291,10 @@ class RunningAgent:
             watchdog=self._watchdog,
         )
 
-    def _disconnected(self, text: str | None, seconds: float) -> None:
+    def _disconnected(self, ending: Ending, seconds: float) -> None:
+        self.updates.ended(ending)
         self._status.connected_since = None
-        self._status.trouble = text
+        self._status.trouble = ending.text
         self._status.next_attempt_at = instants.to_text(datetime.now(timezone.utc) + timedelta(seconds=seconds))
 
     def _show_progress(self, progress: JobProgress) -> None:
@@ -242,15 +302,15 @@ class RunningAgent:
         self.bell.ring()
 
 
-def run_until_signal(paths: Paths, config: Config) -> None:
-    """Run the agent in this process until SIGTERM or SIGINT."""
+def run_until_signal(paths: Paths, config: Config) -> int:
+    """Run the agent in this process until SIGTERM or SIGINT, or until it is to be started again; the exit code."""
     agent = RunningAgent(paths, config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
-    agent.run()
+    return agent.run()
 
 
-def _lock(paths: Paths) -> IO[bytes]:
+def lock(paths: Paths) -> IO[bytes]:
     """The lock of this root; an agent that was killed a moment ago may hold it for an instant longer."""
     file = paths.lock_file.open("ab")
     until = time.monotonic() + LOCK_SECONDS

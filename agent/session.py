@@ -18,7 +18,7 @@ import websocket
 from agent.outbox import Outbox
 from agent.wake import Bell
 from agent.watchdog import Watchdog
-from rm.shared import protocol
+from rm.shared import ids, protocol
 from rm.shared.protocol import Ack, Error, Heartbeat, Hello, Message, ProtocolError, Welcome
 
 log = logging.getLogger("agent.session")
@@ -50,26 +50,72 @@ class Owner(Protocol):
     def hello(self) -> Hello: ...
     def heartbeat(self) -> Heartbeat: ...
     def welcomed(self, welcome: Welcome) -> None: ...
+    def heard(self) -> None: ...
     def handle(self, message: Message) -> None: ...
     def tick(self) -> None: ...
+    def look(self) -> float | None: ...
+
+
+@dataclass
+class Question:
+    """A report whose answer somebody waits for; it is sent once on each connection until it has one.
+
+    `sent_at` is the moment on this machine's monotonic clock when it was last sent.
+    """
+
+    id: str
+    frame: str
+    answered: Callable[[Ack | Error], None]
+    sent_at: float | None = None
+    answer: Ack | Error | None = None
 
 
 @dataclass
 class Outgoing:
-    """What is sent when connected and otherwise forgotten: answers, and the newest progress of each job."""
+    """What is sent when connected and otherwise forgotten: answers, the newest progress of each job, questions."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._answers: list[Any] = []
         self._progress: dict[str, Any] = {}
+        self._questions: dict[str, Question] = {}
 
     def answer(self, payload: Any) -> None:
         with self._lock:
             self._answers = [*self._answers[-99:], payload]
 
-    def progress(self, payload: Any) -> None:
+    def progress(self, payload: Any, *, key: str = "") -> None:
         with self._lock:
-            self._progress[payload.job_id] = payload
+            self._progress[key or payload.job_id] = payload
+
+    def ask(self, payload: Any, *, answered: Callable[[Ack | Error], None]) -> Question:
+        """Ask the server, now or at the next connection, until the question is withdrawn.
+
+        `answered` is called by the thread of the connection, before it takes in anything else.
+        """
+        message_id = ids.new_ulid()
+        question = Question(message_id, protocol.encode(payload, message_id), answered)
+        with self._lock:
+            self._questions[question.id] = question
+        return question
+
+    def withdraw(self, question: Question) -> None:
+        """Nobody waits any more; an answer that still comes means nothing."""
+        with self._lock:
+            self._questions.pop(question.id, None)
+
+    def questions(self) -> list[Question]:
+        """All that still wait for their answer."""
+        with self._lock:
+            return [question for question in self._questions.values() if question.answer is None]
+
+    def was_answered(self, answer: Ack | Error) -> None:
+        with self._lock:
+            question = self._questions.get(answer.id)
+            if question is None or question.answer is not None:
+                return
+            question.answer = answer
+        question.answered(answer)
 
     def take(self) -> list[Any]:
         """All that waits, which is then no longer kept."""
@@ -110,6 +156,8 @@ class Session:
         self._cuts = outbox.cuts
         self._next_heartbeat = 0.0
         self._beats: dict[str, float] = {}
+        self._asked: set[str] = set()
+        self._look_again: float | None = None
         self._answered_at = 0.0
         self.welcomed_at: float | None = None
 
@@ -119,6 +167,7 @@ class Session:
             self._greet()
             while not self._is_stopping():
                 self._bell.clear()
+                self._look_again = self._owner.look()
                 self._send_what_is_due()
                 self._listen(self._seconds_to_wait())
             self._send_what_is_due()
@@ -174,6 +223,11 @@ class Session:
                 self._send(protocol.encode(payload))
             except ProtocolError as error:
                 log.error("A %s was not sent: %s", type(payload).__name__, error)
+        for question in self._outgoing.questions():
+            if question.id not in self._asked:
+                self._asked.add(question.id)
+                self._send(question.frame)
+                question.sent_at = time.monotonic()
         self._send_reports(now)
 
     def _check_life(self, now: float) -> None:
@@ -212,7 +266,8 @@ class Session:
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
         due = [self._next_heartbeat, *(sent_at + self._answer_seconds for sent_at, _ in self._in_flight.values())]
-        return max(0.0, min(min(due) - now, self._watchdog.look_seconds))
+        longest = self._watchdog.look_seconds if self._look_again is None else self._look_again
+        return max(0.0, min(min(due) - now, self._watchdog.look_seconds, longest))
 
     def _listen(self, seconds: float) -> None:
         """Wait for the server or the bell, and take in what the server has sent by then."""
@@ -265,7 +320,9 @@ class Session:
         if answer.id in self._beats:
             self._answered_at = time.monotonic()
             self._beats.clear()
+            self._owner.heard()
         elif answer.id:
+            self._outgoing.was_answered(answer)
             self._in_flight.pop(answer.id, None)
             self._outbox.done(answer.id)
 

@@ -10,7 +10,8 @@ log = logging.getLogger("agent.watchdog")
 
 LOOK_SECONDS = 30.0
 GUARD_LOOK_SECONDS = 5.0
-GUARD_TICK_SECONDS = 2
+GUARD_TICK_SECONDS = 2.0
+GUARD_LOOK_TICKS = 2.5
 GUARD_WRITES_SECONDS = 1.0
 
 
@@ -27,6 +28,7 @@ class Watchdog:
         self._is_patient = False
         alive = found.get("RM_GUARD_ALIVE", "")
         self._alive = Path(alive) if alive else None
+        self._tick_seconds = _seconds(found.get("RM_GUARD_TICK", ""))
         self._count = 0
         self._written_at = 0.0
 
@@ -35,7 +37,7 @@ class Watchdog:
         """The longest the loop may wait for something before it must be heard again."""
         if self._usual:
             return min(LOOK_SECONDS, self._usual / 3_000_000)
-        return GUARD_LOOK_SECONDS if self._alive else LOOK_SECONDS
+        return min(GUARD_LOOK_SECONDS, GUARD_LOOK_TICKS * self._tick_seconds) if self._alive else LOOK_SECONDS
 
     @property
     def is_on(self) -> bool:
@@ -60,7 +62,7 @@ class Watchdog:
         if longer > self._usual:
             self._is_patient = True
             self._tell(f"WATCHDOG_USEC={longer}")
-            self._show(f" {int(seconds / GUARD_TICK_SECONDS) + 1}")
+            self._show(f" {int(seconds / self._tick_seconds) + 1}")
 
     def _show(self, ticks: str) -> None:
         """A number that grows, and for how many ticks it may stand still if that is longer than usual."""
@@ -84,3 +86,12 @@ class Watchdog:
                 speaker.send(text.encode())
         except OSError as error:
             log.debug("systemd was not reached: %s", error)
+
+
+def _seconds(text: str) -> float:
+    """The guard's tick, which tests shorten."""
+    try:
+        found = float(text)
+    except ValueError:
+        return GUARD_TICK_SECONDS
+    return found if 0 < found < GUARD_TICK_SECONDS else GUARD_TICK_SECONDS

@@ -68,6 +68,14 @@ def home_directory() -> str:
         return "/"
 
 
+def user_name() -> str:
+    """The user this process runs as."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def start_time(pid: int) -> str | None:
     """When a process started, in the kernel's ticks; None when it is gone or only waits to be reaped."""
     try:

@@ -55,16 +55,20 @@ class ServerDouble:
         self.says_welcome = True
         self.acks: Callable[[Message], bool] = lambda message: True
         self.refuses = False
+        self.fence: Callable[[Message], Any] = lambda message: Ack(id=message.id)
+        self.welcomes: Callable[[], Welcome] = lambda: Welcome(
+            server_time=clock.now(), heartbeat_seconds=self.heartbeat_seconds, host_id="host-1"
+        )
         self._changed = threading.Condition()
         self._app = Flask("double")
-        self._routes()
+        self._routes(self._app)
         self._server = make_server("127.0.0.1", 0, self._app, threaded=True, ssl_context=context)
         self.port = self._server.port
         self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
-    def _routes(self) -> None:
+    def _routes(self, app: Flask) -> None:
         sock = Sock(self._app)
 
         @self._app.get("/healthz")
@@ -106,15 +110,17 @@ class ServerDouble:
             while True:
                 message = protocol.decode(ws.receive(), protocol.FROM_AGENT)
                 if message.type == "hello" and self.says_welcome:
-                    connection.send(
-                        Welcome(server_time=clock.now(), heartbeat_seconds=self.heartbeat_seconds, host_id="host-1")
-                    )
+                    connection.send(self.welcomes())
                 with self._changed:
                     self.received.append(message)
                     self._changed.notify_all()
                 answered = message.type in protocol.REPEATED or message.type == "heartbeat"
                 if answered and self.acks(message):
                     connection.send(Ack(id=message.id))
+                if message.type == "update.progress" and message.payload.phase == "swapping":
+                    answer = self.fence(message)
+                    if answer is not None:
+                        connection.send(answer)
         except (ConnectionClosed, OSError):
             connection.closed.set()
 

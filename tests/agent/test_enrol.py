@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from agent import enrol
 from agent.__main__ import main
 from agent.config import Paths
 from agent.secrets import SecretsFile
+from agent.update.trust import FloorFile, TrustFile
 from rm.shared import ids
 from rm.shared.protocol import JobFinished
 from tests.agent.conftest import ROOT, Rig
 from tests.agent.server_double import ConnectProxy, ServerDouble
+from tests.signing import OTHER_KEY, ROOTS
 
 TOKEN = "one-time-token-7"
 
@@ -268,3 +271,26 @@ def test_secrets_are_replaced_as_a_whole(rig: Rig) -> None:
     assert oct(rig.paths.secrets_file.stat().st_mode & 0o777) == "0o600"
     assert json.loads(rig.paths.secrets_file.read_bytes())["format"] == 1
     assert [p.name for p in rig.paths.state.glob(".secrets*")] == []
+
+
+def test_enrolment_pins_the_root_keys_that_the_server_names(bare_rig: Rig) -> None:
+    named = {"root_keys": ROOTS, "keyset_version": 4}
+    answer = {"host_id": "h", "credential": "c", "trust": named, "heartbeat_seconds": 30}
+    bare_rig.server.enrol_answer = (201, answer)
+
+    enrol.enrol(bare_rig.paths, settings={"server": bare_rig.server.url}, token="t", force=False)
+
+    found = TrustFile(bare_rig.paths.update).load()
+    assert (found.root_keys, found.keyset_version) == (ROOTS, 4)
+
+
+def test_enrolling_again_by_force_trusts_the_new_servers_keys_and_keeps_the_floor(bare_rig: Rig) -> None:
+    for keys in (ROOTS, [OTHER_KEY.public.text]):
+        answer = {"host_id": "h", "credential": "c", "trust": {"root_keys": keys, "keyset_version": 1}}
+        bare_rig.server.enrol_answer = (201, answer)
+        enrol.enrol(bare_rig.paths, settings={"server": bare_rig.server.url}, token="t", force=True)
+        FloorFile(bare_rig.paths.update).begin(seq=7, sha256="a" * 64, version="0.7.0")
+
+    assert TrustFile(bare_rig.paths.update).load().root_keys == [OTHER_KEY.public.text]
+    floor = FloorFile(bare_rig.paths.update).load()
+    assert floor is not None and floor.seq == 7

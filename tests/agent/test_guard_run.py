@@ -107,7 +107,7 @@ def test_an_agent_that_shows_life_is_left_alone(hosts: Host) -> None:
 
 
 def test_where_life_cannot_be_shown_nobody_is_killed_for_it(hosts: Host) -> None:
-    host = hosts('i=0; while [ $i -lt 30 ]; do sleep 0.05; i=$((i+1)); done')
+    host = hosts("i=0; while [ $i -lt 30 ]; do sleep 0.05; i=$((i+1)); done")
     (host.update / "alive").mkdir()
     guard = host.run(RM_GUARD_TICK="0.05", RM_GUARD_ALIVE="an outer one")
 
