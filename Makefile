@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help venv demo run bench test lint fmt docs docs-watch agent lock clean
+.PHONY: help venv demo run bench test lint fmt docs docs-watch agent release image sweep lock clean
 
 help: ## list the verbs
 	@echo "restic-manager: make VERB"; echo
@@ -28,7 +28,7 @@ bench: venv dist/rm-agent ## measure it against named ceilings; ARGS=--quick is 
 	@$(PY) -m bench $(ARGS)
 
 test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
-	@scripts/system-packages --optional restic
+	@scripts/system-packages --optional restic minisign
 	@scripts/make-venv bench
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
@@ -58,6 +58,18 @@ agent: dist/rm-agent ## build the agent into dist/rm-agent
 
 dist/rm-agent: $(shell find agent rm/shared -name '*.py' 2>/dev/null) rm/__init__.py requirements/agent.txt | venv
 	@$(PY) -m agent.packaging.build --output $@
+
+release: venv ## build and sign a release into dist/release with the keys in RM_KEYS_DIR; SEQ=n, VERSION=x, ARGS go to the build
+	@scripts/rm-release build $(if $(SEQ),--seq $(SEQ)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
+	@scripts/rm-release sign
+	@scripts/rm-release verify
+
+image: ## build the server's image with the signed release in dist/release; NAME=…, BASE=… another base image
+	@scripts/image $(NAME)
+
+sweep: venv ## kill the real agent and guard, or refuse them their disk, at each of their calls; takes long
+	@scripts/system-packages strace
+	@$(PY) -m tests.sweep.kill_sweep $(ARGS)
 
 lock: venv ## compile requirements/*.in into the lock files; ARGS=--upgrade takes new versions
 	@scripts/lock $(ARGS)
