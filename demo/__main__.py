@@ -10,6 +10,7 @@ from types import FrameType
 
 from demo.play import USERNAME, Play
 from demo.stage import Stage
+from demo.updating import BAD, BAD_CODE, NEXT, NOW, QUICK, Updating
 from demo.waiting import DemoFailed
 
 Step = tuple[str, Callable[[], str]]
@@ -26,23 +27,24 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        stage = Stage()
+        stage = Stage(**(QUICK if arguments.auto else {}))
     except DemoFailed as error:
         print(error, file=sys.stderr)
         return 1
     play = Play(stage)
+    updating = Updating(stage, play.person)
     rows: list[Row] = []
     begun = time.monotonic()
     is_good = False
     try:
-        is_good = _perform(_opening(play), rows)
+        is_good = _perform(_opening(play, updating), rows)
         if is_good:
             print(f"\nFrom the start to the first finished backup: {time.monotonic() - begun:.1f} s\n", flush=True)
             is_good = _perform(_more_hosts(play), rows)
         if is_good:
             if arguments.auto:
-                is_good = _perform(_feats(play), rows)
-            else:
+                is_good = _perform([*_feats(play), *_updates(updating), *_endings(play)], rows)
+            elif is_good := _perform([_next_release(updating)], rows):
                 _invite(play)
                 threading.Event().wait()
         if not is_good:
@@ -72,10 +74,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _opening(play: Play) -> list[Step]:
+def _opening(play: Play, updating: Updating) -> list[Step]:
     return [
         ("start the server", play.start_server),
         ("first-run setup", play.set_up),
+        ("sign and import a release", lambda: updating.make_current(NOW)),
         ("enrol a host", play.enrol),
         ("set the repository", play.set_repository),
         ("choose what to back up", play.choose_sources),
@@ -97,6 +100,26 @@ def _feats(play: Play) -> list[Step]:
         ("kill the agent", play.kill_agent),
         ("list snapshots", play.list_snapshots),
         ("restore one file", play.restore_one),
+    ]
+
+
+def _next_release(updating: Updating) -> Step:
+    return ("import the next release", lambda: updating.make_current(NEXT))
+
+
+def _updates(updating: Updating) -> list[Step]:
+    return [
+        _next_release(updating),
+        ("update one host", updating.update_one),
+        ("update the fleet, kill the server", updating.update_fleet),
+        ("import a bad release", lambda: updating.make_current(BAD, code=BAD_CODE)),
+        ("halt at the bad release", updating.halt_at_a_bad_release),
+        ("roll back the others", updating.roll_back_the_others),
+    ]
+
+
+def _endings(play: Play) -> list[Step]:
+    return [
         ("look for secrets", play.look_for_secrets),
         ("stop the server", play.stop_server),
     ]
@@ -124,6 +147,7 @@ def _invite(play: Play) -> None:
         f"    user      {USERNAME}\n"
         f"    password  {play.password}\n\n"
         "Sign in, open web1 and press *Back up now* on “large” to watch a longer backup.\n"
+        f"The agents run {NOW[0]}, the server holds {NEXT[0]}: open Settings → Fleet update, or press *Update agent*.\n"
         f"Everything is in {play.stage.directory} and goes away with Ctrl-C.",
         flush=True,
     )

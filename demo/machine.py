@@ -83,7 +83,7 @@ class Machine:
 
     def start(self) -> None:
         self._guard = Process(
-            [GUARD, "run", "--", *self._command(), "run"],
+            [GUARD, "--root", self.root, "run", "--", *self._command(), "run"],
             env=self._environment(),
             cwd=self._directory,
             log=self.log,

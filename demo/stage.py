@@ -15,6 +15,7 @@ from typing import Any
 from demo import rest_server
 from demo.machine import Machine
 from demo.processes import Process, end_all_in, free_port
+from demo.releases import Releases
 from demo.rest_server import RestServer
 from demo.waiting import DemoFailed, check
 
@@ -26,8 +27,9 @@ ODD_NAME = 'a name, with "quotes",\na newline and ümläuts.txt'
 class Stage:
     """One server and three hosts on loopback, all of it below one temporary directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="restic-manager-demo-"))
+        self._settings = settings
         self.base_url = f"http://127.0.0.1:{free_port()}"
         self.setup_token = secrets.token_urlsafe(24)
         self.repository = self.directory / "repository"
@@ -38,6 +40,7 @@ class Stage:
             name: Machine(name, directory=self.directory, base_url=self.base_url, environment=self._environment)
             for name in ("web1", "db1", "nas1")
         }
+        self.releases = Releases(self.directory / "releases", environment=self._environment)
         self._server: Process | None = None
         self._rest_server: RestServer | None = None
         restic = shutil.which("restic")
@@ -61,10 +64,15 @@ class Stage:
                 RM_BASE_URL=self.base_url,
                 RM_DATA_DIR=str(self.directory / "server"),
                 RM_SETUP_TOKEN=self.setup_token,
+                **self._settings,
             ),
             cwd=ROOT,
             log=self.directory / "server.log",
         )
+
+    def import_release(self, release: Path, *options: str) -> None:
+        """Import a release on the server's own command line."""
+        self.releases.import_into(self.directory / "server", release, *options)
 
     def kill_server(self) -> None:
         check(self.server.is_running(), "the server had ended before it was to be killed")
