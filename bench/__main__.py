@@ -12,7 +12,20 @@ from typing import Any
 
 from bench import machine, report
 from bench.figures import Row
-from bench.rows import agent, backup, browser, dashboard, fanout, floods, idle, ingest, storm
+from bench.rows import (
+    agent,
+    backup,
+    browser,
+    dashboard,
+    downloads,
+    fanout,
+    floods,
+    idle,
+    ingest,
+    rollout,
+    storm,
+    update,
+)
 from bench.stage import BENCH_PYTHON, BenchFailed, limited, scratch
 
 Sizes = dict[str, Any]
@@ -59,6 +72,19 @@ PLANS = {
         {"megabytes": 500, "small_files": 5000, "repetitions": 5},
         {"megabytes": 50, "small_files": 500, "repetitions": 1},
         full_seconds=180,
+    ),
+    "update": Plan(update.measure, {"repetitions": 5}, {"repetitions": 1}, full_seconds=240, quick_seconds=90),
+    "rollout": Plan(
+        rollout.measure,
+        {"hosts": 500, "wave": 50, "seconds": 180},
+        {"hosts": 50, "wave": 10, "seconds": 60},
+        full_seconds=240,
+        quick_seconds=90,
+    ),
+    "downloads": Plan(
+        downloads.measure,
+        {"clients": 100, "repetitions": 20, "beating": 100, "beat_seconds": 5},
+        {"clients": 20, "repetitions": 5, "beating": 20, "beat_seconds": 1},
     ),
 }
 

@@ -1,12 +1,14 @@
 """The ceiling of the agents' socket: bare websockets on uvloop that answers, and does nothing else.
 
-Usage: python -m bench.ceiling PORT STREAM_PORT. The second port streams what agents report to whoever connects, as the
-product streams rows to browsers: collected for a quarter of a second, then one ready-made event for all.
+Usage: python -m bench.ceiling PORT STREAM_PORT [FILE_PORT FILE]. The second port streams what agents report to whoever
+connects, as the product streams rows to browsers: collected for a quarter of a second, then one ready-made event for
+all. The third sends a file from memory to whoever asks for anything.
 """
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 import uvloop
 from websockets.asyncio.server import ServerConnection, serve
@@ -58,9 +60,19 @@ class Bare:
                     writer.write(event.encode() + b"\n")
 
 
-async def main(port: int, stream_port: int) -> None:
+async def send_file(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(data)
+    await writer.drain()
+    writer.close()
+
+
+async def main(port: int, stream_port: int, file_port: int = 0, file: str = "") -> None:
     bare = Bare()
+    data = Path(file).read_bytes() if file else b""
     async with (
+        await asyncio.start_server(lambda reader, writer: send_file(reader, writer, data), "127.0.0.1", file_port),
         serve(bare.agent, "127.0.0.1", port, compression=None, ping_interval=None, backlog=4096),
         await asyncio.start_server(bare.reader, "127.0.0.1", stream_port),
     ):
@@ -68,4 +80,4 @@ async def main(port: int, stream_port: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(*map(int, sys.argv[1:4]), *sys.argv[4:5]))

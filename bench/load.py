@@ -18,7 +18,16 @@ from websockets.exceptions import ConnectionClosed
 from bench.figures import quantiles
 from rm.shared import protocol
 from rm.shared.ids import new_ulid
-from rm.shared.protocol import Heartbeat, Hello, JobLog, JobProgress, JobStarted, LogLine
+from rm.shared.protocol import (
+    Heartbeat,
+    Hello,
+    JobLog,
+    JobProgress,
+    JobStarted,
+    LogLine,
+    UpdateProgress,
+    UpdateResult,
+)
 
 Json = dict[str, Any]
 AT = "2026-01-01T00:00:00.000000Z"
@@ -39,16 +48,21 @@ class Agent:
         self._credential: str = identity["credential"]
         self._waiting: dict[str, asyncio.Future[float]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._updates: dict[str, asyncio.Task[None]] = {}
+        self._release: Json = {"agent_version": "0.1.0", "agent_seq": 1}
+        self._url = ""
         self.socket: ClientConnection | None = None
+        self.updated_at: float | None = None
 
     async def connect(self, url: str) -> float:
         """Dial, say hello, wait for welcome; returns the seconds that it took."""
         begun = time.perf_counter()
+        self._url = url
         hello = protocol.encode(
             Hello(
                 protocol_version=1,
-                agent_version="0.1.0",
-                agent_seq=1,
+                guard_version="2",
+                **self._release,
                 hostname=self.name,
                 arch="amd64",
                 init="systemd",
@@ -85,8 +99,31 @@ class Agent:
                             waiting.set_exception(RuntimeError(f"the server refused: {message['payload']}"))
                         else:
                             waiting.set_result(time.perf_counter())
+                elif message["type"] == "command.update":
+                    order = message["payload"]
+                    if order["attempt_id"] not in self._updates:
+                        self._updates[order["attempt_id"]] = asyncio.create_task(self._update(order))
         except ConnectionClosed:
             pass
+
+    async def _update(self, order: Json) -> None:
+        """An update as fast as a host could be: every phase at once, the fence asked, back with the new release."""
+        attempt_id = order["attempt_id"]
+        for phase in ("preflight", "draining", "downloading", "verifying", "selftest"):
+            await self.send(protocol.encode(UpdateProgress(attempt_id=attempt_id, phase=phase)))
+        await self.ask(UpdateProgress(attempt_id=attempt_id, phase="swapping"))
+        self._release = {
+            "agent_version": order["version"],
+            "agent_seq": order["seq"],
+            "running_sha256": order["artifact_sha256"],
+            "boot_id": "one",
+            "update": {"attempt_id": attempt_id, "phase": "trial"},
+        }
+        await self.close()
+        await self.connect(self._url)
+        self._release["update"] = None
+        await self.ask(UpdateResult(attempt_id=attempt_id, outcome="committed", phase="committed"))
+        self.updated_at = time.perf_counter()
 
     async def send(self, frame: str) -> None:
         assert self.socket is not None
@@ -264,12 +301,52 @@ class Load:
                 seen.setdefault(host_id, at * 1000)
         return {"sent": sent, "ms": _milliseconds([(seen[key] - sent[key]) / 1000 for key in seen])}
 
+    async def updated(self, seconds: float) -> Json:
+        """Wait until every agent has been updated; how many were, and when the first and the last (s from now)."""
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < seconds:
+            if all(agent.updated_at is not None for agent in self._agents):
+                break
+            await asyncio.sleep(0.02)
+        at = [agent.updated_at - begun for agent in self._agents if agent.updated_at is not None]
+        return {"updated": len(at), "first": min(at, default=0.0), "last": max(at, default=0.0)}
+
+    async def download(
+        self, port: int, path: str, clients: int, repetitions: int, credentials: list[str]
+    ) -> Json:  # fmt: skip
+        """So many clients at once fetch a file over and over, with a host's credential each; bytes and seconds."""
+
+        async def one(number: int) -> int:
+            got = 0
+            for _ in range(repetitions):
+                credential = credentials[number % len(credentials)] if credentials else ""
+                got += await _fetch(port, path, credential)
+            return got
+
+        begun = time.perf_counter()
+        got = await asyncio.gather(*(one(number) for number in range(clients)))
+        return {"bytes": sum(got), "seconds": time.perf_counter() - begun}
+
     async def close(self) -> Json:
         for browser in self._browsers:
             browser.close()
         await asyncio.gather(*(agent.close() for agent in self._agents), return_exceptions=True)
         self._browsers, self._agents = [], []
         return {}
+
+
+async def _fetch(port: int, path: str, credential: str) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4 * 1024 * 1024)
+    head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+    writer.write(f"{head}Authorization: Bearer {credential}\r\n\r\n".encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"{path} answered {answer[:200]!r}")
+    got = 0
+    while data := await reader.read(256 * 1024):
+        got += len(data)
+    writer.close()
+    return got
 
 
 def _delays(browser: Browser, sent: dict[tuple[str, str], float]) -> list[float]:

@@ -126,8 +126,9 @@ def serving(directory: Path, **seeded: Any) -> Iterator[tuple[Server, list[seed.
 class Ceiling:
     """The bare server; see bench/ceiling.py."""
 
-    def __init__(self, directory: Path) -> None:
-        self.port, self.stream_port = free_port(), free_port()
+    def __init__(self, directory: Path, file: Path | None = None) -> None:
+        self.port, self.stream_port, self.file_port = free_port(), free_port(), free_port()
+        self._file = file
         self.socket_url = f"ws://127.0.0.1:{self.port}/"
         self._directory = directory
         self._process: Process | None = None
@@ -135,12 +136,15 @@ class Ceiling:
     def start(self) -> None:
         """Start it and wait until it listens."""
         self._process = Process(
-            [BENCH_PYTHON, "-m", "bench.ceiling", str(self.port), str(self.stream_port)],
+            [BENCH_PYTHON, "-m", "bench.ceiling", str(self.port), str(self.stream_port), *self._sent()],
             env=environment(),
             cwd=ROOT,
             log=self._directory / "ceiling.log",
         )
         until(self._listens, seconds=START_SECONDS, what="the bare server listens")
+
+    def _sent(self) -> list[str]:
+        return [str(self.file_port), str(self._file)] if self._file else []
 
     def _listens(self) -> bool:
         if self._process is None or not self._process.is_running():
@@ -158,8 +162,8 @@ class Ceiling:
 
 
 @contextmanager
-def ceiling(directory: Path) -> Iterator[Ceiling]:
-    bare = Ceiling(directory)
+def ceiling(directory: Path, *, file: Path | None = None) -> Iterator[Ceiling]:
+    bare = Ceiling(directory, file)
     try:
         bare.start()
         yield bare

@@ -54,6 +54,7 @@ class Server:
     base_url: str = ""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def local_url(self) -> str:
@@ -68,6 +69,7 @@ class Server:
             "RM_BASE_URL": self.base_url,
             "RM_COOKIE_SECURE": "false",
             "RM_SETUP_TOKEN": "setup",
+            **self.settings,
         }
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,40 @@ class Machine:
         done = self.run(f"cat > {path} && chmod {mode:o} {path}", given=text)
         assert done.returncode == 0, done.stderr
 
+    def write_offline(self, path: str, text: str) -> None:
+        """Write a file of a machine that is not running."""
+        place = self.root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes for a while, as a lid that is closed does."""
+        group = _freezer() / self.name
+        group.mkdir(exist_ok=True)
+        try:
+            for pid in self._processes():
+                with contextlib.suppress(OSError):
+                    (group / "cgroup.procs").write_text(str(pid))
+            _freeze(group, is_frozen=True)
+            yield
+        finally:
+            _freeze(group, is_frozen=False)
+            for pid in self._processes():
+                with contextlib.suppress(OSError):
+                    (_freezer() / "cgroup.procs").write_text(str(pid))
+            _remove_when_empty(group)
+
+    def _processes(self) -> list[int]:
+        """All that runs on the machine, by the numbers that this one gives them."""
+        own = os.readlink(f"/proc/{self.leader}/ns/pid")
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "ns" / "pid") == own:
+                    found.append(int(entry.name))
+        return found
+
     def unit(self, name: str, unit: str = "rm-agent.service") -> str:
         """A property of a unit as systemd has it now."""
         return self.out(f"systemctl show -P {name} {unit}")
@@ -156,6 +191,22 @@ def _control_groups() -> list[Path]:
         for _, where, kind, options, *_ in mounts
         if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options)
     ]
+
+
+def _freezer() -> Path:
+    """The tree of control groups that can stop processes: of its own in version 1, the common one in version 2."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for _, where, kind, options, *_ in mounts:
+        if kind == "cgroup" and "freezer" in options.split(","):
+            return Path(where)
+    return next(Path(where) for _, where, kind, *_ in mounts if kind == "cgroup2")
+
+
+def _freeze(group: Path, *, is_frozen: bool) -> None:
+    if (group / "freezer.state").exists():
+        (group / "freezer.state").write_text("FROZEN" if is_frozen else "THAWED")
+    else:
+        (group / "cgroup.freeze").write_text("1" if is_frozen else "0")
 
 
 def _remove_when_empty(group: Path) -> None:
