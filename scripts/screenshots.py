@@ -1,30 +1,59 @@
-"""Pictures for the documentation, taken from a real run: one server, one agent, real restic, Chromium.
+"""Pictures for the documentation: of a first backup from a real run, and of updates from a fleet that is made up.
 
-`python -m scripts.screenshots` writes docs/images/*.png, each light and dark.
+`python -m scripts.screenshots [backup] [updates]` writes docs/images/*.png, each light and dark, the pages of updates
+also as a phone shows them.
 """
 
 import base64
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.browser.conftest import CHROMIUM, PASSWORD, Agent, Server, Watched, add_host, free_port, set_up
+from scripts import update_scene
+from tests.access import scene
+from tests.browser.conftest import (
+    CHROMIUM,
+    PASSWORD,
+    PHONE,
+    Agent,
+    Server,
+    Watched,
+    add_host,
+    free_port,
+    set_up,
+    sign_in,
+)
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 DESK = {"width": 1280, "height": 860}
 BADGE = "#job-head .status--badge"
 
 
+FLEET_STATES = ("running", "paused", "halted", "completed_with_exceptions")
+
+
 def main() -> None:
-    """Play the first backup of a host and keep what its pages look like."""
+    """Keep what the pages look like; all of them, or those that the arguments name."""
     if CHROMIUM is None:
         sys.exit("needs chromium: scripts/system-packages installs it")
     IMAGES.mkdir(parents=True, exist_ok=True)
+    wanted = sys.argv[1:] or ["backup", "updates"]
+    if "backup" in wanted:
+        backup()
+    if "updates" in wanted:
+        updates()
+
+
+def backup() -> None:
+    """The first backup of a host."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         server = Server(f"http://127.0.0.1:{free_port()}", root / "data", root / "server.log")
@@ -88,6 +117,59 @@ def play(server: Server, agent: Agent, root: Path) -> None:
         browser.close()
 
 
+def updates() -> None:
+    """The update card in each of its states, and a fleet update from plan to end."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with shown(browser, "cards") as (watched, found):
+            watched.go("/?status=behind")
+            keep(watched.page, "fleet-behind", has_phone=True)
+            watched.go(f"/hosts/{found.hosts['mail-1']}")
+            keep(watched.page, "host-updating", has_phone=True)
+            keep(watched.page, "update-card", part="#update-card")
+            watched.go(f"/jobs/{found.jobs['db-1']}")
+            keep(watched.page, "job-update")
+            for name, state, phase, _ in (*update_scene.PHASES, *update_scene.ENDS):
+                watched.go(f"/hosts/{found.hosts[name]}")
+                keep(watched.page, f"update-card-{phase or state}-{state}", part="#update-card")
+        with shown(browser, "plan") as (watched, _):
+            watched.go("/settings/fleet-update?canaries=1&waves=4,3")
+            keep(watched.page, "fleet-update-plan", has_phone=True)
+            watched.page.get_by_role("button", name="Take this plan").click()
+            watched.page.locator("#start").wait_for()
+            keep(watched.page, "fleet-update-start")
+        for state in FLEET_STATES:
+            with shown(browser, state) as (watched, found):
+                watched.go(f"/settings/fleet-update/{found.fleet_id}")
+                keep(watched.page, f"fleet-update-{state.partition('_')[0]}", has_phone=True)
+                if state.startswith("completed"):
+                    watched.go("/settings/fleet-update")
+                    keep(watched.page, "fleet-update-past", part="#past")
+        browser.close()
+
+
+@contextmanager
+def shown(browser: Browser, what: str) -> Iterator[tuple[Watched, update_scene.UpdateScene]]:
+    """A server with this fleet, and a page that is signed in there."""
+    makes = {"cards": update_scene.cards, "plan": update_scene.add_hosts}
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "data"
+        found = scene.prepare(
+            data, now=datetime.now(timezone.utc), fill=makes.get(what, lambda now: update_scene.fleet(what, now))
+        )
+        server = Server(f"http://127.0.0.1:{free_port()}", data, Path(name) / "server.log")
+        server.start()
+        scene.connect(data)
+        context = browser.new_context(viewport=DESK, reduced_motion="reduce")
+        try:
+            watched = Watched(context.new_page(), server.url)
+            sign_in(watched)
+            yield watched, found
+        finally:
+            context.close()
+            server.stop()
+
+
 def announce(url: str) -> None:
     """A machine that asks to be let in and shows the fingerprint of its own key."""
     key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -100,13 +182,21 @@ def done(page: Page) -> None:
     expect(page.locator(BADGE)).to_have_text("Succeeded", timeout=60_000)
 
 
-def keep(page: Page, name: str) -> None:
-    """The page as it is now, once in each theme."""
+def keep(page: Page, name: str, *, part: str = "", has_phone: bool = False) -> None:
+    """The page as it is now, or a part of it, once in each theme, and on a phone where that is wanted."""
     page.wait_for_load_state("load")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=IMAGES / f"{name}-{scheme}.png")
+        path = IMAGES / f"{name}-{scheme}.png"
+        if part:
+            page.locator(part).screenshot(path=path)
+        else:
+            page.screenshot(path=path)
     page.emulate_media(color_scheme="light")
+    if has_phone:
+        page.set_viewport_size(PHONE)
+        page.screenshot(path=IMAGES / f"{name}-phone.png")
+        page.set_viewport_size(DESK)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def host(row: HostRow) -> dict[str, Any]:
         "repository": repository(row.repository) if row.repository else None,
         "config": {"wanted": found.config_version, "applied": found.config_applied},
         "enrolled_at": instant(found.enrolled_at),
+        "connected_at": instant(found.connected_at),
         "last_seen_at": instant(found.last_seen_at),
         "last_good_at": instant(found.last_good_at),
         "next_run_at": instant(found.next_run_at),

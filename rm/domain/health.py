@@ -132,4 +132,9 @@ def _hours(span: timedelta) -> str:
     return f"{hours} h" if hours < 48 else f"{hours // 24} days"
 
 
-_RUNNING = {"backup": "Backing up", "init": "Creating repository", "snapshots": "Listing snapshots", "update": "Updating the agent"}
+_RUNNING = {
+    "backup": "Backing up",
+    "init": "Creating repository",
+    "snapshots": "Listing snapshots",
+    "update": "Updating agent",
+}

@@ -12,15 +12,18 @@ from rm.web import (
     enrolments,
     errors,
     filters,
+    fleet_updates,
     hosts,
     jobs,
     layout,
     live,
     patterns,
     pending_hosts,
+    releases,
     repositories,
     security,
     source_groups,
+    updates,
 )
 from rm.web.proxies import TrustedProxies, WsgiApp
 
@@ -35,6 +38,9 @@ BLUEPRINTS = (
     alerts,
     pending_hosts,
     credentials,
+    releases,
+    updates,
+    fleet_updates,
     patterns,
     assets,
 )

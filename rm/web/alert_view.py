@@ -27,6 +27,15 @@ class AlertRow:
     host: Host | None
 
     @property
+    def about(self) -> tuple[str, str]:
+        """Where the thing itself is to be seen, and what that is called; empty where there is no such page."""
+        if self.alert.kind == "fleet_update_halted":
+            return f"/settings/fleet-update/{self.alert.condition.partition(':')[2]}", "Decide"
+        if self.alert.kind == "update_failed" and self.host is not None:
+            return f"/hosts/{self.host.id}#update-card", "Open the update"
+        return "", ""
+
+    @property
     def look(self) -> str:
         if self.alert.state == "resolved":
             return "ok"

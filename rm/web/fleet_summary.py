@@ -7,15 +7,15 @@ from typing import Any
 from flask import Flask, current_app
 
 from rm.domain import health
-from rm.events import Event, EventBus, HostSeen, JobLogGrew, JobProgressed
-from rm.store import hosts, jobs, repositories
+from rm.events import Event, EventBus, HostSeen, JobLogGrew, JobProgressed, UpdateChanged
+from rm.store import fleet_updates, hosts, jobs, releases, repositories
 from rm.web import alert_view, pending_view
 
 NEEDS_SHOWN = 5
 NEEDS_READ = 25
 URGENCY = {"failed": 0, "late": 1, "offline": 2, "never": 3, "running": 4}
 # They change one row, and nothing that is counted.
-UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew)
+UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew, UpdateChanged)
 
 
 def summary(now: datetime) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def summary(now: datetime) -> dict[str, Any]:
     needs.sort(key=lambda row: URGENCY.get(row.health.code, len(URGENCY)))
     return {
         "counts": counts,
-        "lamps": counts,
+        "lamps": lamps(counts),
+        "release": releases.current(),
         "needs": needs[:NEEDS_SHOWN],
         "verdict": health.fleet_verdict(counts, tuple(hosts.list_unprotected(now=now))),
         "jobs": jobs.counts_since(now - timedelta(hours=24)),
@@ -34,6 +35,21 @@ def summary(now: datetime) -> dict[str, Any]:
         **pending_view.summary(now, shown=NEEDS_SHOWN),
         **alert_view.summary(shown=NEEDS_SHOWN),
     }
+
+
+def lamps(counts: dict[str, int]) -> dict[str, Any]:
+    """What the bar shows on every page: the counts, and the fleet update that is not over."""
+    update = fleet_updates.find_open()
+    if update is None:
+        return counts | {"fleet_update": None}
+    states = fleet_updates.counts(update.id)
+    total = sum(count for state, count in states.items() if state != "excluded")
+    return counts | {
+        "fleet_update": {
+            "id": update.id, "state": update.state, "version": update.to_version, "total": total,
+            "done": states.get("succeeded", 0),
+        }
+    }  # fmt: skip
 
 
 class FleetSummary:
@@ -63,10 +79,11 @@ class FleetSummary:
         self._kept = (changes, at, found)
         return found
 
-    def lamps(self, now: datetime) -> dict[str, int]:
-        """The counts alone, which every page shows."""
+    def lamps(self, now: datetime) -> dict[str, Any]:
+        """The lamps alone, which every page shows."""
         kept = self._fresh()
-        return hosts.counts(now=now) if kept is None else kept["counts"]
+        found: dict[str, Any] = lamps(hosts.counts(now=now)) if kept is None else kept["lamps"]
+        return found
 
     def _fresh(self) -> dict[str, Any] | None:
         if self._kept is None:

@@ -11,10 +11,19 @@ from urllib.parse import urlencode
 
 from flask import Flask, current_app
 
-from rm.events import AlertsChanged, Event, EventBus, HostSeen, JobLogGrew, ListenerFellBehind, PendingHostsChanged
+from rm.events import (
+    AlertsChanged,
+    Event,
+    EventBus,
+    FleetUpdateChanged,
+    HostSeen,
+    JobLogGrew,
+    ListenerFellBehind,
+    PendingHostsChanged,
+)
 from rm.shared.words import counted
 from rm.store import hosts
-from rm.web import fleet_summary, fragments
+from rm.web import fleet_summary, fragments, update_view
 from rm.web.fleet_summary import UNCOUNTED
 from rm.web.fragments import Fragment
 
@@ -23,10 +32,10 @@ SUMMARY_SECONDS = 1.0
 ROW_SECONDS = 10
 TAGS_SHOWN = 12
 # They change nothing that a row shows: a host that turns silent does so by time, one that is back says hello.
-UNSEEN = (HostSeen, JobLogGrew, PendingHostsChanged, AlertsChanged)
+UNSEEN = (HostSeen, JobLogGrew, PendingHostsChanged, AlertsChanged, FleetUpdateChanged)
 STATUSES = {
     "problems": "Not protected", "protected": "Protected", "offline": "Offline", "online": "Online",
-    "revoked": "Revoked",
+    "behind": "Behind", "revoked": "Revoked",
 }  # fmt: skip
 
 
@@ -153,8 +162,10 @@ class SharedParts:
                 found[host_id] = kept[1] if kept is not None and kept[0] == stamp and self.row_seconds else None
                 if found[host_id] is None:
                     missing.append((host_id, stamp))
-        for row in hosts.rows_of([host_id for host_id, _ in missing], now=now):
-            found[row.host.id] = row_fragment(self._app, row, now)
+        rows = hosts.rows_of([host_id for host_id, _ in missing], now=now)
+        chips = update_view.chips([row.host for row in rows])
+        for row in rows:
+            found[row.host.id] = row_fragment(self._app, row, chips[row.host.id], now)
         for host_id, stamp in missing:
             fragment = found[host_id]
             if fragment is not None:
@@ -206,8 +217,9 @@ def shared_parts() -> SharedParts:
     return parts
 
 
-def row_fragment(app: Flask, row: hosts.HostRow, now: datetime) -> Fragment:
-    return fragments.render(app, "hosts/_row.html", {"row": row, "now": now}, target=f"#host-{row.host.id}")
+def row_fragment(app: Flask, row: hosts.HostRow, chip: update_view.Chip, now: datetime) -> Fragment:
+    values = {"row": row, "chip": chip, "now": now}
+    return fragments.render(app, "hosts/_row.html", values, target=f"#host-{row.host.id}")
 
 
 class FleetView:

@@ -16,9 +16,11 @@ from rm.events import (
     ListenerFellBehind,
     RepositoryChanged,
     SnapshotsChanged,
+    UpdateChanged,
 )
+from rm.runtime import runtime
 from rm.store import enrolments, hosts, jobs, snapshots, source_groups
-from rm.web import filters, fleet_summary, fragments
+from rm.web import filters, fleet_summary, fragments, update_view
 from rm.web.fragments import Fragment
 
 JOBS_SHOWN = 8
@@ -65,7 +67,7 @@ class Steps:
     action: Action | None
 
 
-def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any]:
+def values(host_id: str, *, tab: str, role: str, now: datetime, base_url: str) -> dict[str, Any]:
     """What a tab of the page shows to this role; raises NotFound."""
     row = hosts.row(host_id, now=now)
     repository_id = row.host.repository_id
@@ -76,6 +78,7 @@ def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any
         "tab": tab,
         "tabs": [(key, word, path, {"snapshots": snapshot_count or None}.get(key)) for key, word, path in TABS],
         "said": sentence(row, now),
+        "chip": update_view.chips([row.host])[host_id],
         "snapshot_count": snapshot_count,
         "may_run": permissions.is_allowed(role, "jobs.run"),
         "may_test": permissions.is_allowed(role, "repositories.test"),
@@ -86,6 +89,7 @@ def values(host_id: str, *, tab: str, role: str, now: datetime) -> dict[str, Any
     if tab == "overview":
         groups = source_groups.list_for_host(host_id)
         found |= {
+            "card": update_view.card(row.host, role=role, base_url=base_url, now=now),
             "groups": groups,
             "last_good": jobs.last_good_by_group(host_id),
             "jobs": jobs.list_for_host(host_id, limit=JOBS_SHOWN),
@@ -212,6 +216,7 @@ class HostView:
         "overview": (
             ("hosts/_head.html", "#host-head"),
             ("hosts/_verdict.html", "#host-verdict"),
+            ("updates/_card.html", "#update-card"),
             ("hosts/_steps.html", "#steps"),
             ("hosts/_strip.html", "#days"),
             ("hosts/_sources.html", "#sources"),
@@ -241,6 +246,7 @@ class HostView:
 
     def __init__(self, app: Flask, host_id: str, *, tab: str, role: str) -> None:
         self._app = app
+        self._base_url = runtime(app).settings.base_url
         self._host_id = host_id
         self._tab = tab
         self._role = role
@@ -249,7 +255,7 @@ class HostView:
 
     def everything(self, now: datetime) -> list[Fragment]:
         """The whole tab as it is now; raises NotFound once the host is removed."""
-        found = values(self._host_id, tab=self._tab, role=self._role, now=now)
+        found = values(self._host_id, tab=self._tab, role=self._role, now=now, base_url=self._base_url)
         found["lamps"] = fleet_summary.shared(self._app).lamps(now)
         self._repository_id = found["row"].host.repository_id
         parts = [
@@ -268,7 +274,18 @@ class HostView:
         if all(isinstance(event, JobProgressed) for event in mine) and self._tab in ("overview", "jobs"):
             found = (jobs.find(event.job_id) for event in mine if isinstance(event, JobProgressed))
             return [self._job_row(job) for job in found if job is not None]
+        if all(isinstance(event, UpdateChanged) for event in mine):
+            return self._update(now)
         return self.everything(now)
+
+    def _update(self, now: datetime) -> list[Fragment]:
+        row = hosts.row(self._host_id, now=now)
+        values = {"row": row, "tab": self._tab, "chip": update_view.chips([row.host])[self._host_id]}
+        parts = [fragments.render(self._app, "hosts/_head.html", values, target="#host-head")]
+        if self._tab == "overview":
+            values["card"] = update_view.card(row.host, role=self._role, base_url=self._base_url, now=now)
+            parts.append(fragments.render(self._app, "updates/_card.html", values, target="#update-card"))
+        return parts
 
     def _is_mine(self, event: Event) -> bool:
         if isinstance(event, JobLogGrew):

@@ -12,7 +12,7 @@ from rm.runtime import runtime
 from rm.services import hosts as service
 from rm.shared.words import counted
 from rm.store import hosts, jobs
-from rm.web import context, fleet_view, host_view
+from rm.web import context, fleet_view, host_view, update_questions
 from rm.web.fleet_view import Query
 from rm.web.layout import go, page
 
@@ -49,7 +49,10 @@ def index() -> Response:
 @allows("fleet.view")
 def show(host_id: str) -> Response:
     """A host at a glance."""
-    return _tab("hosts/show.html", host_id, "overview")
+    dialogs = update_questions.for_host(
+        hosts.get(host_id), may_order=context.may("updates.run"), may_cancel=context.may("jobs.cancel")
+    )
+    return _tab("hosts/show.html", host_id, "overview", dialogs=dialogs)
 
 
 @blueprint.get("/hosts/<host_id>/snapshots")
@@ -146,7 +149,9 @@ def remove(host_id: str) -> AnyResponse:
 
 def _tab(template: str, host_id: str, tab: str, *, status: int = 200, **more: Any) -> Response:
     user = context.user()
-    values = host_view.values(host_id, tab=tab, role=user.role if user else "", now=context.now())
+    values = host_view.values(
+        host_id, tab=tab, role=user.role if user else "", now=context.now(), base_url=runtime().settings.base_url
+    )
     live_url = f"/live/hosts/{host_id}?tab={tab}"
     return page(template, status=status, section="fleet", live_url=live_url, **(values | more))
 
@@ -154,7 +159,7 @@ def _tab(template: str, host_id: str, tab: str, *, status: int = 200, **more: An
 def _settings(host_id: str, values: dict[str, str], fields: dict[str, str], *, status: int = 200) -> Response:
     return _tab(
         "hosts/settings.html", host_id, "settings", status=status, values=values, fields=fields, modes=MODES,
-        revoke_points=_REVOKE_POINTS, remove_points=_REMOVE_POINTS,
+        revoke_points=_REVOKE_POINTS, remove_points=_REMOVE_POINTS, hold=update_questions.hold(hosts.get(host_id)),
     )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from flask import Flask
 from rm.domain import health, permissions
 from rm.domain.jobs import ORDERABLE
 from rm.events import Event, HostChanged, HostSeen, JobLogGrew, ListenerFellBehind
+from rm.runtime import runtime
 from rm.services import jobs as job_service
-from rm.store import hosts, jobs, repositories
+from rm.store import hosts, jobs, repositories, updates
 from rm.store.models import Job
-from rm.web import fragments, job_words
+from rm.web import fragments, job_words, update_view
 from rm.web.fragments import Fragment
 
 LINES_SHOWN = 1000
@@ -25,12 +26,18 @@ CANCEL_POINTS = {
         "restic is asked to end and removes its lock.",
         "No snapshot is harmed; what was not freed yet is freed by the next prune.",
     ),
+    "update": (
+        "The host is told at once and stops at its next step; this server refuses it the swap from now on.",
+        "Nothing was changed on it yet: it goes on with the agent that it runs.",
+    ),
     "": ("restic is asked to end and removes its lock.",),
 }
 
 
-def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
+def values(job: Job, *, role: str, now: datetime, base_url: str) -> dict[str, Any]:
     """What the page shows of a job to this role, but for its log."""
+    attempt = updates.find(job.id) if job.kind == "update" else None
+    is_update = attempt is not None
     host = hosts.get(job.host_id)
     is_online = health.is_online(is_connected=host.connected_at is not None, last_seen_at=host.last_seen_at, now=now)
     is_open = job.state != "finished"
@@ -38,6 +45,7 @@ def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
     hold = job_service.blocker_of(job, now=now)
     return {
         "job": job,
+        "card": update_view.job_card(attempt, role=role, base_url=base_url, now=now) if attempt is not None else None,
         "host": host,
         "repository": repositories.find(job.repository_id),
         "progress": job.progress,
@@ -49,6 +57,8 @@ def values(job: Job, *, role: str, now: datetime) -> dict[str, Any]:
         "may_cancel": permissions.is_allowed(role, "jobs.cancel"),
         "may_run": permissions.is_allowed(role, "jobs.run"),
         "can_repeat": job.kind in ORDERABLE and host.revoked_at is None,
+        "cancel_title": "Cancel this update" if is_update else "Cancel this job",
+        "cancel_verb": "Cancel update" if is_update else "Cancel job",
         "cancel_points": CANCEL_POINTS.get(job.kind, CANCEL_POINTS[""]),
     }
 
@@ -74,8 +84,14 @@ class JobView:
         ("jobs/_command.html", "#job-command"),
     )
 
+    _PARTS_OF_UPDATE = (
+        ("jobs/_head.html", "#job-head"),
+        ("updates/_card.html", "#update-card"),
+    )
+
     def __init__(self, app: Flask, job_id: str, *, role: str, after_n: int) -> None:
         self._app = app
+        self._base_url = runtime(app).settings.base_url
         self._job_id = job_id
         self._host_id = ""
         self._role = role
@@ -106,8 +122,9 @@ class JobView:
     def _state(self, now: datetime) -> list[Fragment]:
         job = jobs.get(self._job_id)
         self._host_id = job.host_id
-        found = values(job, role=self._role, now=now)
-        return [fragments.render(self._app, template, found, target=target) for template, target in self._PARTS]
+        found = values(job, role=self._role, now=now, base_url=self._base_url)
+        parts = self._PARTS_OF_UPDATE if found["card"] is not None else self._PARTS
+        return [fragments.render(self._app, template, found, target=target) for template, target in parts]
 
     def _log(self) -> list[Fragment]:
         lines = jobs.log_lines(self._job_id, after_n=self.after_n, limit=LINES_SHOWN + 1)

@@ -104,6 +104,7 @@ def state_line(
         "snapshots": "The list appears on the host's page.",
         "check": f"{finish}, then says whether there were errors. Other jobs in this repository wait meanwhile.",
         "prune": f"{finish}. Other jobs in this repository wait meanwhile.",
+        "update": "The host goes on with its update.",
         "unlock": "Locks whose owner is gone are removed; those of living ones stay.",
     }.get(job.kind, f"{finish}.")
     detail = "If it is cancelled now, uploaded data is kept and reused." if job.kind == "backup" else ""

@@ -9,6 +9,7 @@ from rm.domain.permissions import allows
 from rm.errors import Conflict
 from rm.runtime import runtime
 from rm.services import jobs as service
+from rm.services import updates
 from rm.shared import instants
 from rm.store import hosts, jobs, source_groups
 from rm.store.database import connection
@@ -40,7 +41,9 @@ def show(job_id: str) -> Response:
     """A job: its state, figures, command and log, live while it runs."""
     job = jobs.get(job_id)
     user = context.user()
-    values = job_view.values(job, role=user.role if user else "", now=context.now())
+    values = job_view.values(
+        job, role=user.role if user else "", now=context.now(), base_url=runtime().settings.base_url
+    )
     logged = job_view.log_values(job)
     after = logged["lines"][-1].n if logged["lines"] else 0
     # A job that is over may still be corrected, or send the rest of its log.
@@ -67,9 +70,10 @@ def ask_cancel(job_id: str) -> AnyResponse:
     if job.state == "finished":
         return redirect_to(f"/jobs/{job_id}")
     points = job_view.CANCEL_POINTS.get(job.kind, job_view.CANCEL_POINTS[""])
+    what = "update" if job.kind == "update" else "job"
     return page(
-        "shared/confirm.html", section="fleet", title="Cancel this job", action=f"/jobs/{job_id}/cancel",
-        verb="Cancel job", points=points, typed="", error="", back=f"/jobs/{job_id}",
+        "shared/confirm.html", section="fleet", title=f"Cancel this {what}", action=f"/jobs/{job_id}/cancel",
+        verb=f"Cancel {what}", points=points, typed="", error="", back=f"/jobs/{job_id}",
     )  # fmt: skip
 
 
@@ -77,7 +81,8 @@ def ask_cancel(job_id: str) -> AnyResponse:
 @allows("jobs.cancel")
 def cancel(job_id: str) -> AnyResponse:
     """End a job that waits, or have the host end it."""
-    service.cancel(runtime().bus, job_id=job_id, actor=context.actor(), now=context.now())
+    cancel_one = updates.cancel if jobs.get(job_id).kind == "update" else service.cancel
+    cancel_one(runtime().bus, job_id=job_id, actor=context.actor(), now=context.now())
     return go(f"/jobs/{job_id}", "cancel_asked")
 
 

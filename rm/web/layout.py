@@ -15,6 +15,19 @@ from rm.web import assets, context, drawings, fleet_summary, security
 
 FLASH_COOKIE = "rm_flash"
 FLASHES = {
+    "release_promoted": ("ok", "It is the current release now. Hosts are updated when you order it, not before."),
+    "update_ordered": ("ok", "The update is ordered. The card below shows how it goes."),
+    "rollback_ordered": ("ok", "The rollback is ordered. The card below shows how it goes."),
+    "host_held": ("ok", "The host is held: it is not updated until it is released."),
+    "host_released": ("ok", "The host is released: it can be updated again."),
+    "fleet_started": ("ok", "The fleet update has started."),
+    "fleet_paused": ("ok", "Paused. What has begun to swap finishes; nothing new starts."),
+    "fleet_resumed": ("ok", "Resumed."),
+    "fleet_cancelled": ("ok", "The fleet update is being cancelled."),
+    "fleet_closed": ("ok", "Closed. Hosts that were offline keep the agent that they run."),
+    "fleet_retried": ("ok", "The failed hosts are tried again."),
+    "fleet_skipped": ("ok", "Skipped; the fleet update goes on without it."),
+    "fleet_rolling_back": ("ok", "The updated hosts are rolled back, one at a time, the newest first."),
     "signed_out": ("ok", "You are signed out."),
     "host_saved": ("ok", "Saved."),
     "host_revoked": ("ok", "The credential is revoked. The host can no longer connect; an open connection was closed."),

@@ -14,11 +14,14 @@ from rm.errors import NotFound
 from rm.events import Event
 from rm.runtime import Runtime, runtime
 from rm.services import accounts
-from rm.store import enrolments, hosts, jobs, pending_hosts, repositories
+from rm.store import enrolments, fleet_updates, hosts, jobs, pending_hosts, repositories
 from rm.store.database import connection
 from rm.web import context, fragments, security
 from rm.web.alert_view import AlertView
 from rm.web.enrolment_view import EnrolmentView
+from rm.web.fleet_update_reading import Fleets
+from rm.web.fleet_update_view import FleetUpdateView
+from rm.web.fleet_updates import asked_for as fleet_update_asked_for
 from rm.web.fleet_view import FleetView, SharedParts
 from rm.web.fragments import Fragment, Sent
 from rm.web.host_view import HostView
@@ -50,6 +53,7 @@ class View(Protocol):
 
 def register(app: Flask) -> None:
     app.extensions["rm_shared_parts"] = SharedParts(app, runtime(app).bus)
+    app.extensions["rm_fleets"] = Fleets(runtime(app).bus)
     app.register_blueprint(live)
 
 
@@ -115,6 +119,14 @@ def pending_host(pending_id: str) -> Response:
     """Where an announced host stands."""
     pending_hosts.get(pending_id)
     return stream(PendingView(_app(), pending_id, role=_role()))
+
+
+@live.get("/fleet-updates/<fleet_update_id>")
+@allows("fleet.view")
+def fleet_update(fleet_update_id: str) -> Response:
+    """The parts of a fleet update's page."""
+    fleet_updates.get(fleet_update_id)
+    return stream(FleetUpdateView(_app(), fleet_update_asked_for(fleet_update_id), role=_role()))
 
 
 @live.get("/alerts")

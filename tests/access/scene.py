@@ -9,12 +9,14 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from rm.config import Settings
+from rm.events import EventBus
 from rm.factory import create_app
 from rm.runtime import runtime
-from rm.services import enrolments
+from rm.services import enrolments, releases
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.store import database
+from rm.store import releases as releases_store
 from rm.store.models import (
     BackupDay,
     Host,
@@ -27,7 +29,8 @@ from rm.store.models import (
     SnapshotListing,
     SourceGroup,
 )
-from tests import cast
+from tests import cast, update_rows
+from tests.signing import signed_release
 
 LONG_NAME = "x" * 253
 RTL_NAME = "שרת-הגיבוי של חיפה"
@@ -41,6 +44,7 @@ class Scene:
 
     hosts: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
+    fleet_updates: dict[str, str] = field(default_factory=dict)
     token_id: str = ""
 
     def paths(self) -> list[str]:
@@ -52,7 +56,16 @@ class Scene:
             "/hosts/add",
             "/audit",
             "/patterns",
+            "/settings/updates",
+            "/settings/fleet-update",
+            "/settings/fleet-update?canaries=per_platform&waves=2,nonsense&max_in_flight=0",
+            "/?status=behind",
         ]
+        found += [f"/settings/fleet-update/{one}" for one in self.fleet_updates.values()]
+        halted = f"/settings/fleet-update/{self.fleet_updates['halted']}"
+        asked = ("cancel", "skip", "rollback", "retry-failed", "resume", "close")
+        found += [f"{halted}/events", f"{halted}?q=nothing", *(f"{halted}/{one}" for one in asked)]
+        found += [f"/hosts/{self.hosts['ok']}/{one}" for one in ("update", "roll-back", "hold")]
         found += [f"/hosts/add/{self.token_id}"]
         found += [f"/hosts/{host_id}" for host_id in self.hosts.values()]
         for name in ("ok", "long", "never"):
@@ -71,6 +84,8 @@ def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] 
         if fill is not None:
             return fill(now)
         scene = whole(now)
+        add_releases(runtime(app).bus, data_dir, now=now)
+        add_updates(scene, now=now)
         token, _ = enrolments.mint_token(runtime(app).bus, actor=cast.ALICE, now=now, tags=("production",))
         scene.token_id = token.id
         return scene
@@ -126,6 +141,50 @@ def add_repository(name: str, *, now: datetime, location: str = "rest:https://ba
         test_ok=True, created_at=now, changed_at=now,
     )  # fmt: skip
     return str(made.id)
+
+
+def add_releases(bus: EventBus, data_dir: Path, *, now: datetime) -> None:
+    """One that was withdrawn, one that is current, one that is ready."""
+    for seq, yanked in ((2, []), (3, [2]), (4, [])):
+        release = signed_release(seq=seq, version=f"0.{seq}.0", artifact=b"agent %d" % seq, now=now, yanked=yanked)
+        found = releases.import_release(
+            bus, directory=release.write(data_dir / f"release-{seq}"), data_dir=data_dir, actor=cast.ALICE, now=now
+        )
+        if seq == 3:
+            releases.promote(bus, release_id=found.release.id, actor=cast.ALICE, now=now)
+
+
+def add_updates(scene: Scene, *, now: datetime) -> None:
+    """Attempts that move, refused, failed and succeeded, and a fleet update before, during and after its time."""
+    release = releases_store.current()
+    assert release is not None
+    target = {"release": release.id, "to_version": release.version, "to_seq": release.seq}
+    hosts = scene.hosts
+    Host.update(agent_seq=1, guard_version="2").execute()
+    long_words = f"It was refused: {LONG_PATH} has no space left. " * 3
+    said = (
+        ("late", "running", "downloading", {"percent": 41.0, "detail": LONG_PATH}),
+        ("long", "refused", "preflight", {"reason": "no_space", "failure_class": "host", "message": long_words}),
+        ("failed", "failed", "swapping", {"reason": "no_hello", "failure_class": "release", "is_provisional": True}),
+        ("strange", "succeeded", "committed", {"is_late": True}),
+        ("rtl", "rolled_back", "trial", {"reason": "boots", "failure_class": "release", "is_forced": True}),
+    )  # fmt: skip
+    for name, state, phase, fields in said:
+        made = update_rows.attempt(hosts[name], state, now, phase=phase, **target | fields)
+        scene.jobs[f"update-{name}"] = made.job_id
+    Host.update(held_reason=f"waits for {LONG_NAME}").where(Host.id == hosts["offline"]).execute()
+    Host.update(is_pinned=True).where(Host.id == hosts["running"]).execute()
+    members = [
+        (hosts["strange"], "succeeded", 0), (hosts["long"], "failed", 1), (hosts["ok"], "waiting", 1),
+        (hosts["offline"], "waiting", 2), (hosts["never"], "passed_over", 2), (hosts["rtl"], "skipped", 2),
+        (hosts["running"], "excluded", -1),
+    ]  # fmt: skip
+    for state in ("planned", "completed_with_exceptions", "halted"):
+        made = update_rows.fleet(
+            state, now, members, reason=long_words if state == "halted" else "",
+            halted_host_id=hosts["long"] if state == "halted" else None, **target,
+        )  # fmt: skip
+        scene.fleet_updates[state] = made.id
 
 
 def add_host(state: str, *, now: datetime, repository: str | None, name: str = "") -> str:

@@ -16,7 +16,7 @@ from tests.browser.conftest import PHONE, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-EMPTY_PATHS = ("/", "/hosts/add", "/audit", "/patterns", "/repositories", "/nowhere")
+EMPTY_PATHS = ("/", "/hosts/add", "/audit", "/patterns", "/repositories", "/settings/updates", "/nowhere")
 SIGNED_OUT = ("/login", "/setup?token=wrong")
 RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
 OPTIONS: dict[str, Any] = {

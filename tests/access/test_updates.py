@@ -1,0 +1,72 @@
+"""Updates with the keys alone, without dialogs, and on a phone."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.access.conftest import Stage
+from tests.access.test_keyboard import FOCUSED, tab_to
+from tests.access.test_ways import WITHOUT_DIALOGS
+from tests.browser.conftest import PHONE, Watched
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_keyboard_alone_leads_from_the_options_to_the_plan(full: Stage, look: Callable[..., Watched]) -> None:
+    page = look(full).go("/settings/fleet-update")
+
+    tab_to(page, "Only hosts with a tag")
+    page.keyboard.type("production")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**tags=production**")
+
+    tab_to(page, "Take this plan")
+    page.keyboard.press("Enter")
+    expect(page.locator("#start")).to_be_visible()
+
+
+def test_a_decision_is_asked_in_a_dialog_that_gives_the_focus_back(full: Stage, look: Callable[..., Watched]) -> None:
+    page = look(full).go(f"/settings/fleet-update/{full.scene.fleet_updates['halted']}")
+    tab_to(page, "Continue without")
+    page.keyboard.press("Enter")
+    dialog = page.locator("#skip-fleet")
+    expect(dialog).to_be_visible()
+    assert page.evaluate("document.activeElement.name") == "reason"
+
+    page.keyboard.press("Escape")
+
+    expect(dialog).to_be_hidden()
+    assert page.evaluate(FOCUSED)["name"] == "Continue without"
+
+
+def test_without_dialogs_an_update_is_asked_for_on_a_page(full: Stage, look: Callable[..., Watched]) -> None:
+    watched = look(full)
+    watched.page.add_init_script(WITHOUT_DIALOGS)
+    page = watched.go(f"/hosts/{full.scene.hosts['ok']}")
+
+    page.get_by_role("link", name="Update agent").click()
+
+    page.wait_for_url("**/update")
+    expect(page.get_by_role("button", name="Update agent")).to_be_visible()
+    page.get_by_role("link", name="Not now").click()
+    page.wait_for_url(f"**/hosts/{full.scene.hosts['ok']}")
+
+
+def test_a_phone_shows_the_lamp_of_the_fleet_update(full: Stage, look: Callable[..., Watched]) -> None:
+    page = look(full, viewport=PHONE).go("/alerts")
+
+    lamp = page.locator("#lamps .lamp--news")
+    expect(lamp).to_be_visible()
+    box = lamp.bounding_box()
+    assert box is not None and box["x"] + box["width"] <= PHONE["width"]
+
+
+def test_without_scripts_everything_can_still_be_read_and_pressed(full: Stage, look: Callable[..., Watched]) -> None:
+    page = look(full, java_script_enabled=False).go(
+        f"/settings/fleet-update/{full.scene.fleet_updates['halted']}?show=failed"
+    )
+
+    expect(page.locator("noscript, p.flash--offline").first).to_be_attached()
+    page.get_by_role("link", name="Continue without", exact=True).click()
+    expect(page.get_by_label("Why")).to_be_visible()
