@@ -27,8 +27,11 @@ class Releases:
         directory.mkdir(parents=True, exist_ok=True)
         self._keys = KeyDirectory.create({"RM_KEYS_DIR": str(directory / "keys"), ALLOW_IMAGE: "1"})
 
-    def make(self, version: str, seq: int, *, code: str = "") -> Path:
-        """A signed release in a directory of its own; `code` is done by the agent before all else."""
+    def make(self, version: str, seq: int, *, code: str = "", arch: str = "any") -> Path:
+        """A signed release in a directory of its own; `code` is done by the agent before all else.
+
+        With an `arch` the manifest says that it is for such hosts alone.
+        """
         directory = self._directory / version
         plan = Plan(
             version=version,
@@ -37,8 +40,8 @@ class Releases:
             key_id=self._keys.release_key().public.name,
         )
         building.build(directory, plan, wheels_in=WHEELS)
-        if code:
-            self._change(directory, plan, code)
+        if code or arch != "any":
+            self._change(directory, plan, code, arch)
         publishing.sign(directory, self._keys, now=datetime.now(timezone.utc))
         return directory
 
@@ -56,15 +59,17 @@ class Releases:
         check(done.returncode == 0, f"the release was not imported: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def _change(self, directory: Path, plan: Plan, code: str) -> None:
+    def _change(self, directory: Path, plan: Plan, code: str, arch: str) -> None:
         artifact = directory / building.NAME
-        with_code(artifact, code)
+        if code:
+            with_code(artifact, code)
         data = building.manifest_bytes(
             plan,
             artifact={
                 "name": building.NAME,
                 "size": artifact.stat().st_size,
                 "sha256": building.sha256_of(artifact),
+                **({"os": "linux", "arch": arch} if arch != "any" else {}),
             },
         )
         files.replace(directory / building.MANIFEST, data, mode=0o644)

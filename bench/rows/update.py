@@ -121,7 +121,7 @@ def _milliseconds(command: list[str], times: int = CHECKS) -> float:
 
 def _verification(releases: Path) -> float:
     """Milliseconds to verify keyset and manifest with the library that the agent bundles."""
-    from agent.update.verify import check
+    from agent.update.verify import check_signature
     from rm.shared import release
     from rm.shared.minisign import PublicKey
 
@@ -131,10 +131,10 @@ def _verification(releases: Path) -> float:
     for _ in range(CHECKS):
         begun = time.perf_counter()
         keyset = release.verify_keyset(
-            (made / "keyset.json").read_bytes(), (made / "keyset.json.minisig").read_text(), roots, check
+            (made / "keyset.json").read_bytes(), (made / "keyset.json.minisig").read_text(), roots, check_signature
         )
         release.verify_manifest(
-            (made / "manifest.json").read_bytes(), (made / "manifest.json.minisig").read_text(), keyset, check
+            (made / "manifest.json").read_bytes(), (made / "manifest.json.minisig").read_text(), keyset, check_signature
         )
         taken.append((time.perf_counter() - begun) * 1000)
     return statistics.median(taken)

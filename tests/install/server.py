@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from demo.person import Person
+from demo.processes import children
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -88,6 +89,13 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(15)
+
+    def kill(self) -> None:
+        """kill -9 of master and worker."""
+        assert self.process is not None
+        for pid in (*children(self.process.pid), self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
 
     def line(self, **asked: Any) -> tuple[str, str]:
         """A fresh install line, without its sudo, and its token."""

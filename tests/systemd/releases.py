@@ -1,5 +1,6 @@
 """Releases that are bad in one way each, and a server that can order any of them for one host."""
 
+import os
 import sqlite3
 import threading
 from dataclasses import dataclass, field
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from demo.releases import Releases
-from demo.waiting import check
 from tests.install.server import Server, until
 from tests.systemd.conftest import Host
 
@@ -42,7 +42,6 @@ class Shelf:
     directory: Path
     lock: threading.Lock = field(default_factory=threading.Lock)
     seq: int = 0
-    last: str = ""
 
     def __post_init__(self) -> None:
         self._releases = Releases(self.directory, environment=lambda **more: {**_environment(), **more})
@@ -51,38 +50,29 @@ class Shelf:
     def data_dir(self) -> Path:
         return self.server.directory / "data"
 
-    def add(self, *, code: str = "") -> dict[str, Any]:
-        """A signed, imported and current release."""
-        with self.lock:
-            return self._add(code)
-
-    def _add(self, code: str) -> dict[str, Any]:
+    def add(self, *, code: str = "", arch: str = "any") -> dict[str, Any]:
+        """A signed, imported and current release; who orders it takes the lock around both."""
         self.seq += 1
         version = f"0.{self.seq}.0"
-        made = self._releases.make(version, self.seq, code=code)
+        made = self._releases.make(version, self.seq, code=code, arch=arch)
         self._releases.import_into(self.data_dir, made)
         found = next(one for one in self.server.person.ask("GET", "/releases")["items"] if one["version"] == version)
         self.server.person.ask("POST", f"/releases/{found['id']}/promote")
-        self.last = str(found["id"])
         return found
 
-    def order(self, host: Host, *, code: str = "", tamper: str = "") -> str:
+    def order(self, host: Host, *, code: str = "", arch: str = "any", tamper: str = "") -> str:
         """Make a release, and order it for this host while it is current; `tamper` is SQL done before the order.
 
         `:release` and `:host` in it are the ids of both.
         """
         with self.lock:
-            release = self._add(code)
+            release = self.add(code=code, arch=arch)
             if tamper:
                 self.change(tamper, release=release["id"], host=host.host_id)
-            return self._ask(host)
+            return self.ask(host)
 
-    def order_current(self, host: Host) -> str:
+    def ask(self, host: Host) -> str:
         """Order what is current."""
-        with self.lock:
-            return self._ask(host)
-
-    def _ask(self, host: Host) -> str:
         return str(host.ask("POST", "/update")["attempt_id"])
 
     def change(self, statement: str, **values: str) -> None:
@@ -109,19 +99,4 @@ def ended(host: Host, job_id: str, *, seconds: float = 150) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-
-
-__all__ = [
-    "CRASHES_AFTER_HELLO",
-    "EXITS",
-    "HANGS",
-    "SILENT",
-    "UNHEALTHY",
-    "Shelf",
-    "attempt",
-    "check",
-    "ended",
-]
