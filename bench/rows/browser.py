@@ -2,10 +2,12 @@
 
 import random
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from bench import seed
 from bench.figures import Row, Target, quantiles
@@ -31,6 +33,12 @@ NOTE_CHANGES = """
     { subtree: true, childList: true, characterData: true, attributes: true });
 }
 """
+
+ALL_CHANGED = """
+(sent) => Object.keys(sent).every(
+  (id) => window.changes.some(([host, at]) => host === id && at + 1 >= sent[id]))
+"""
+DRAWN_WITHIN_MS = 10_000
 
 
 def measure(directory: Path, *, hosts: int) -> Row:
@@ -80,6 +88,9 @@ def _delays(page: Page, load: Load, fleet: list[seed.SeededHost], kind: str) -> 
     chance = random.Random(SEED)
     page.evaluate("() => { window.changes.length = 0; }")
     answer = load.ask("report", gaps=[chance.uniform(SHORTEST, LONGEST) for _ in fleet], kind=kind)
+    # The raw reader has it all; the browser may still be drawing.
+    with suppress(PlaywrightTimeout):
+        page.wait_for_function(ALL_CHANGED, arg=answer["sent"], timeout=DRAWN_WITHIN_MS)
     first: dict[str, float] = {}
     for host_id, at in page.evaluate("() => window.changes"):
         # the browser's clock gives whole milliseconds
