@@ -11,9 +11,10 @@ import pytest
 
 from agent.packaging import build
 from bench import __main__ as command
-from bench import host, machine
+from bench import host
 from bench.rows import agent, idle
 from bench.stage import BENCH_PYTHON, ROOT, BenchFailed, limited, scratch, until
+from demo.processes import children
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "idle": {"hosts": 3, "beat_seconds": 0.2, "burst_seconds": 0.1},
@@ -43,14 +44,15 @@ def test_a_row_measures_and_leaves_no_process(name: str, tmp_path: Path, monkeyp
         wheels = build.fetch_wheels(ROOT / "requirements" / "agent.txt", ROOT / "build" / "agent-wheels")
         build.build(artifact, wheels=wheels, version="9.9.9", seq=42)
         monkeypatch.setattr(host, "ARTIFACT", artifact)
-    before = set(machine.tree(os.getpid()))
+    # Not what those have started: a browser of other tests may start and end processes at any time.
+    before = set(children(os.getpid()))
 
     with scratch() as directory:
         row = command.PLANS[name].measure(directory, **SMALLEST[name])
 
     assert row.name == name and row.figures
     assert all(math.isfinite(figure.value) for figure in row.figures)
-    until(lambda: set(machine.tree(os.getpid())) <= before, seconds=5, what="every process of the row has ended")
+    until(lambda: set(children(os.getpid())) <= before, seconds=5, what="every process of the row has ended")
 
 
 @pytest.mark.browser
