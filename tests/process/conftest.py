@@ -22,7 +22,7 @@ START_SECONDS = 30
 class Server:
     """One gunicorn process group with its log."""
 
-    def __init__(self, data_dir: Path, **env: str) -> None:
+    def __init__(self, data_dir: Path, *, app: str = "app:app", **env: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -30,7 +30,7 @@ class Server:
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],
@@ -99,8 +99,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """serve(**env) → a server that answers; all end with the test."""
     servers: list[Server] = []
 
-    def start(*, wait: bool = True, data_dir: Path | None = None, **env: str) -> Server:
-        server = Server(data_dir or tmp_path / "data", **env)
+    def start(*, wait: bool = True, data_dir: Path | None = None, app: str = "app:app", **env: str) -> Server:
+        server = Server(data_dir or tmp_path / "data", app=app, **env)
         servers.append(server)
         if wait:
             server.wait_for_line("serving on")

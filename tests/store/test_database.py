@@ -105,3 +105,7 @@ def test_a_connection_is_kept_for_the_next_block_and_the_log_is_written_back_at_
 
     database.close_database()
     assert not log.exists()
+
+
+def test_a_busy_wait_is_short_because_it_holds_up_the_whole_process(app):
+    assert 100 <= db.execute_sql("PRAGMA busy_timeout").fetchone()[0] <= 500

@@ -1,5 +1,8 @@
 """Signing in and out, and the first account."""
 
+from collections.abc import Callable
+from typing import Any
+
 from rm.runtime import Runtime
 from rm.services import accounts
 from rm.store.models import AuditEntry, Session, User
@@ -132,3 +135,21 @@ def test_a_used_setup_link_opens_nothing(stranger: Browser, parts: Runtime) -> N
 
     assert stranger.get("/setup").status == 410
     assert stranger.post("/setup", {"username": "eve", "password": "a long enough one"}).status == 410
+
+
+def test_every_password_is_hashed_and_checked_away_from_the_event_loop(parts: Runtime, stranger: Browser) -> None:
+    open_setup()
+    stranger.get("/setup?token=let-me-in")
+    offloaded = []
+
+    def note(function: Callable[..., Any], *arguments: Any) -> Any:
+        offloaded.append(function.__name__)
+        return function(*arguments)
+
+    parts.offload = note
+    stranger.post("/setup", {"username": "mara", "password": "a long enough one"})
+    stranger.client.delete_cookie("rm_session")
+    stranger.post("/login", {"username": "mara", "password": "guess-number-one"})
+    stranger.post("/login", {"username": "nobody", "password": "guess-number-one"})
+
+    assert offloaded == ["hash", "_verify", "_verify"]

@@ -1,7 +1,8 @@
 """Scheduled work."""
 
+import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_every_job_of_the_table_survives_a_busy_moment(scheduler):
 
     for job in scheduler._scheduler.get_jobs():
         assert (job.misfire_grace_time, job.coalesce, job.max_instances) == (None, True, 1), job.id
+
+
+def test_what_came_due_while_the_process_was_busy_is_done_once(scheduler):
+    done, ran = threading.Event(), []
+
+    def late():
+        ran.append(1)
+        done.set()
+
+    # due three times while the process was busy, last 20 s ago
+    due = datetime.now(timezone.utc) - timedelta(seconds=120)
+    scheduler._scheduler.add_job(late, "interval", seconds=50, start_date=due, next_run_time=due)
+    scheduler.start()
+
+    assert done.wait(5)
+    assert ran == [1]
 
 
 def test_a_silent_job_is_asked_about_again(scheduler, asked, clock, web1, sent):
