@@ -108,6 +108,10 @@ def pages(host_id, job_id):
         f"/hosts/{host_id}/settings",
         f"/jobs/{job_id}",
         "/audit",
+        "/alerts",
+        "/repositories",
+        f"/repositories/{Repository.get().id}",
+        "/pending-hosts",
     )
 
 
