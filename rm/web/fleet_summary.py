@@ -61,20 +61,20 @@ class FleetSummary:
     def __init__(self, bus: EventBus, *, least_seconds: float = 0.25, most_seconds: float = 5.0) -> None:
         self.least_seconds = least_seconds
         self.most_seconds = most_seconds
-        self._changes = 0
+        self.changes = 0
         self._kept: tuple[int, float, dict[str, Any]] | None = None
         bus.on_event(self._note)
 
     def _note(self, event: Event) -> None:
         if not isinstance(event, UNCOUNTED):
-            self._changes += 1
+            self.changes += 1
 
     def values(self, now: datetime) -> dict[str, Any]:
         """The summary; needs an open connection."""
         kept = self._fresh()
         if kept is not None:
             return kept
-        changes, at = self._changes, time.monotonic()
+        changes, at = self.changes, time.monotonic()
         found = summary(now)
         self._kept = (changes, at, found)
         return found
@@ -85,11 +85,16 @@ class FleetSummary:
         found: dict[str, Any] = lamps(hosts.counts(now=now)) if kept is None else kept["lamps"]
         return found
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether something happened that the kept summary does not tell."""
+        return self._kept is not None and self._kept[0] != self.changes
+
     def _fresh(self) -> dict[str, Any] | None:
         if self._kept is None:
             return None
         changes, at, found = self._kept
-        most = min(self.most_seconds, self.least_seconds if changes != self._changes else self.most_seconds)
+        most = min(self.most_seconds, self.least_seconds if changes != self.changes else self.most_seconds)
         return found if time.monotonic() - at < most else None
 
 

@@ -134,7 +134,7 @@ class SharedParts:
         self._epoch = 0
         self._stamps: dict[str, int] = {}
         self._summary: tuple[dict[str, Any], list[Fragment]] | None = None
-        self._pages: OrderedDict[Query, tuple[float, list[str], int]] = OrderedDict()
+        self._pages: OrderedDict[Query, tuple[float, int, list[str], int]] = OrderedDict()
         bus.on_event(self._note)
 
     def _note(self, event: Event) -> None:
@@ -199,16 +199,21 @@ class SharedParts:
 
     def ids(self, query: Query, now: datetime) -> tuple[list[str], int]:
         """Which hosts a page shows, at most half a second old: most tabs show the same page."""
-        at = time.monotonic()
+        at, changes = time.monotonic(), fleet_summary.shared(self._app).changes
         kept = self._pages.get(query)
         if kept is not None and at - kept[0] < SUMMARY_SECONDS / 2:
-            return kept[1], kept[2]
+            return kept[2], kept[3]
         ids, total = query.ids(now)
-        self._pages[query] = (at, ids, total)
+        self._pages[query] = (at, changes, ids, total)
         self._pages.move_to_end(query)
         while len(self._pages) > self.MOST_PAGES:
             self._pages.popitem(last=False)
         return ids, total
+
+    def is_outdated(self, query: Query) -> bool:
+        """Whether something happened that the kept summary, or the kept page of this query, does not tell."""
+        summary, kept = fleet_summary.shared(self._app), self._pages.get(query)
+        return summary.is_outdated or (kept is not None and kept[1] != summary.changes)
 
 
 def shared_parts() -> SharedParts:
@@ -235,8 +240,11 @@ class FleetView:
 
     def everything(self, now: datetime) -> list[Fragment]:
         """The whole page as it is now."""
-        self._summary_at, self.is_behind = time.monotonic(), False
-        return [*self._shared.summary(now), *self._table(now)]
+        self._summary_at = time.monotonic()
+        found = [*self._shared.summary(now), *self._table(now)]
+        # What another tab has just read may be older than the event that this one was to tell.
+        self.is_behind = self._shared.is_outdated(self._query)
+        return found
 
     def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
         """What these events changed on the page; the summary follows at most once a second."""
