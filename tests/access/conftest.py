@@ -38,7 +38,6 @@ def _stage(root: Path, fill: Callable[[datetime], Scene] | None) -> Iterator[Sta
     found = scene.prepare(root / "data", now=datetime.now(timezone.utc), fill=fill)
     server = Server(f"http://127.0.0.1:{free_port()}", root / "data", root / "server.log")
     server.start()
-    scene.connect(root / "data")
     yield Stage(server, found)
     server.stop()
 
@@ -50,6 +49,8 @@ def look(chromium: Browser) -> Iterator[Callable[..., Watched]]:
     pages: list[Watched] = []
 
     def open_one(stage: Stage, *, is_signed_in: bool = True, **options: Any) -> Watched:
+        # Each time: the stage outlives many tests, and a host is offline after 90 s without a sign of life.
+        scene.connect(stage.server.data_dir)
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         context.add_init_script(REPORT_VIOLATIONS)
         contexts.append(context)

@@ -1,5 +1,6 @@
 """A fleet with a host and a job in every state, and with the longest and strangest names that are allowed."""
 
+import base64
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,16 +8,19 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from argon2 import PasswordHasher
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rm.config import Settings
 from rm.events import EventBus
 from rm.factory import create_app
 from rm.runtime import runtime
-from rm.services import enrolments, releases
+from rm.services import alerts, enrolments, pending_hosts, releases
+from rm.services.enrolments import Applicant
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.store import database
 from rm.store import releases as releases_store
+from rm.store.database import changes
 from rm.store.models import (
     BackupDay,
     Host,
@@ -46,6 +50,9 @@ class Scene:
     jobs: dict[str, str] = field(default_factory=dict)
     fleet_updates: dict[str, str] = field(default_factory=dict)
     token_id: str = ""
+    groups: dict[str, str] = field(default_factory=dict)
+    repositories: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
 
     def paths(self) -> list[str]:
         """Every page that shows something of it."""
@@ -54,12 +61,16 @@ class Scene:
             "/?q=nothing-has-this-name",
             "/?status=problems&tag=production",
             "/hosts/add",
+            "/alerts",
             "/audit",
             "/patterns",
             "/settings/updates",
             "/settings/fleet-update",
             "/settings/fleet-update?canaries=per_platform&waves=2,nonsense&max_in_flight=0",
             "/?status=behind",
+            "/pending-hosts",
+            "/repositories",
+            "/repositories/new",
         ]
         found += [f"/settings/fleet-update/{one}" for one in self.fleet_updates.values()]
         halted = f"/settings/fleet-update/{self.fleet_updates['halted']}"
@@ -72,6 +83,13 @@ class Scene:
             parts = ("/snapshots", "/jobs", "/settings", "/repository", "/sources/new", "/revoke", "/remove")
             found += [f"/hosts/{self.hosts[name]}{part}" for part in parts]
         found += [f"/jobs/{job_id}" for job_id in self.jobs.values()]
+        for name, group_id in self.groups.items():
+            found += [f"/hosts/{self.hosts[name]}/re-enrol"]
+            found += [f"/hosts/{self.hosts[name]}/sources/{group_id}{part}" for part in ("", "/remove")]
+        for repository_id in self.repositories.values():
+            parts = ("", "/edit", "/maintenance", "/accept", f"/hosts/{self.hosts['long']}/unassign")
+            found += [f"/repositories/{repository_id}{part}" for part in parts]
+        found += [f"/pending-hosts/{pending_id}" for pending_id in self.pending.values()]
         found += [f"/jobs/{self.jobs['running']}/cancel", "/nowhere"]
         return found
 
@@ -84,15 +102,47 @@ def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] 
         if fill is not None:
             return fill(now)
         scene = whole(now)
-        add_releases(runtime(app).bus, data_dir, now=now)
+        bus = runtime(app).bus
+        add_releases(bus, data_dir, now=now)
         add_updates(scene, now=now)
-        token, _ = enrolments.mint_token(runtime(app).bus, actor=cast.ALICE, now=now, tags=("production",))
+        token, _ = enrolments.mint_token(bus, actor=cast.ALICE, now=now, tags=("production",))
         scene.token_id = token.id
+        announce_hosts(bus, scene, now=now)
+        raise_alerts(bus, scene, now=now)
         return scene
 
 
+def announce_hosts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
+    """One host that waits under the longest name, one that looks like a known one, and one of each decision."""
+    for name, hostname in (("long", "w" * 253), ("namesake", "ok"), ("approved", "a"), ("rejected", "r")):
+        key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+        applicant = Applicant(
+            hostname=hostname, os="linux", arch="amd64", agent_version="0.1.0", agent_seq=1, machine_id=name
+        )
+        made = pending_hosts.announce(
+            bus, applicant=applicant, public_key=base64.b64encode(key).decode(), address="192.0.2.9", now=now
+        )
+        scene.pending[name] = str(made.id)
+    pending_hosts.approve(bus, pending_id=scene.pending["approved"], actor=cast.ALICE, now=now)
+    pending_hosts.reject(bus, pending_id=scene.pending["rejected"], actor=cast.ALICE, now=now)
+
+
+def raise_alerts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
+    """One alert that is open, one that is acknowledged, one that is over."""
+    for state, host in (("raised", "long"), ("acknowledged", "ok"), ("resolved", "late")):
+        with changes():
+            made = alerts.raise_alert(
+                bus, kind="certificate_or_key_problem", condition=state, message=f"Two agents: {LONG_PATH}",
+                now=now, host_id=scene.hosts[host],
+            )  # fmt: skip
+        if state == "acknowledged":
+            alerts.acknowledge(bus, alert_id=made.id, actor=cast.ALICE, now=now)
+        if state == "resolved":
+            alerts.resolve(bus, alert_id=made.id, actor=cast.ALICE, now=now)
+
+
 def connect(data_dir: Path) -> None:
-    """Give their sockets back to the hosts that the start of the server found without one."""
+    """Give their sockets, and a sign of life of just now, to the hosts that nobody really runs."""
     now = instants.to_text(datetime.now(timezone.utc))
     with sqlite3.connect(data_dir / "restic-manager.db", timeout=10) as database_file:
         database_file.execute(
@@ -103,18 +153,18 @@ def connect(data_dir: Path) -> None:
 def whole(now: datetime) -> Scene:
     """Hosts in every state, then the long, the right-to-left and the hostile one."""
     scene = Scene()
-    repository = add_repository("attic", now=now)
+    repository = scene.repositories["attic"] = add_repository("attic", now=now)
     for state in STATES:
         scene.hosts[state] = add_host(state, now=now, repository=None if state == "never" else repository)
-    scene.hosts["long"] = add_host(
-        "failed",
-        now=now,
-        name=LONG_NAME,
-        repository=add_repository("r" * 100, now=now, location="rest:https://backup.example.net/" + "p" * 300),
+    scene.repositories["long"] = add_repository(
+        "r" * 100, now=now, location="rest:https://backup.example.net/" + "p" * 300, other_id="cd" * 32
     )
+    scene.hosts["long"] = add_host("failed", now=now, name=LONG_NAME, repository=scene.repositories["long"])
     scene.hosts["rtl"] = add_host("ok", now=now, name=RTL_NAME, repository=repository)
     scene.hosts["strange"] = add_host("late", now=now, name="web\n<b>1</b>\u202egnp.exe", repository=repository)
     HostTag.create(host=scene.hosts["long"], tag="t" * 50)
+    for name in ("ok", "long"):
+        scene.groups[name] = str(SourceGroup.get(SourceGroup.host == scene.hosts[name]).id)
     ok = scene.hosts["ok"]
     for state, outcome in (("queued", None), ("running", None)):
         scene.jobs[state] = add_job(scene.hosts["running"], state, outcome, now=now)
@@ -134,11 +184,13 @@ def whole(now: datetime) -> Scene:
     return scene
 
 
-def add_repository(name: str, *, now: datetime, location: str = "rest:https://backup.example.net/attic") -> str:
+def add_repository(
+    name: str, *, now: datetime, location: str = "rest:https://backup.example.net/attic", other_id: str | None = None
+) -> str:
     made = Repository.create(
         id=new_ulid(), name=name, location=location, password_sealed=b"nobody opens it here",
         restic_repository_id="ab" * 32, total_bytes=812 * 2**30, snapshot_count=214, stats_at=now, tested_at=now,
-        test_ok=True, created_at=now, changed_at=now,
+        test_ok=True, created_at=now, changed_at=now, restic_id_seen=other_id,
     )  # fmt: skip
     return str(made.id)
 

@@ -5,18 +5,26 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Page
+from werkzeug.exceptions import NotFound
 
 from tests.access.conftest import AXE, Stage
+from tests.access.scene import STATES, Scene
 from tests.browser.conftest import PHONE, Watched
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-EMPTY_PATHS = ("/", "/hosts/add", "/audit", "/patterns", "/repositories", "/settings/updates", "/nowhere")
+EMPTY_PATHS = (
+    "/", "/hosts/add", "/alerts", "/audit", "/patterns", "/pending-hosts", "/repositories", "/settings/updates",
+    "/settings/fleet-update", "/nowhere",
+)  # fmt: skip
+NO_PAGES = ("/api/", "/live/", "/agent/", "/static/", "/ws/", "/install.sh", "/healthz", "/i.svg", "/style.css")
 SIGNED_OUT = ("/login", "/setup?token=wrong")
 RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
 OPTIONS: dict[str, Any] = {
@@ -43,6 +51,27 @@ def test_the_vendored_axe_is_what_it_is_said_to_be() -> None:
 
     assert said is not None
     assert base64.b64encode(hashlib.sha384(AXE.read_bytes()).digest()).decode() == said.group(1)
+
+
+def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
+    looked_at = {"hosts.index", "accounts.ask", "accounts.open_setup"}
+    adapter = app.url_map.bind("localhost")
+    names = {key: key for key in ("ok", "long", "never", *STATES)}
+    shown = Scene(
+        hosts=names, jobs={"running": "j"}, groups={"ok": "g"}, repositories={"attic": "r"}, pending={"p": "p"},
+        token_id="t",
+    )  # fmt: skip
+    for path in shown.paths():
+        with suppress(NotFound):
+            looked_at.add(adapter.match(path.partition("?")[0], method="GET")[0])
+
+    pages = {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if "GET" in (rule.methods or ()) and not rule.rule.startswith(NO_PAGES)
+    }
+
+    assert pages - looked_at == {"jobs.download_log"}
 
 
 def test_axe_would_find_something(full: Stage, look: Callable[..., Watched]) -> None:
