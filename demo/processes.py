@@ -1,6 +1,7 @@
 """The processes of the demo: each in a group of its own, and none left behind."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -51,11 +52,26 @@ class Process:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
+    """A TCP port on loopback that nobody uses, and that no outgoing connection will be given by chance."""
+    first = 10_000
+    # From here on the kernel takes ports for outgoing connections: one of those could be gone before a server binds it.
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in [first + secrets.randbelow(end - first) for _ in range(50)] if end > first else []:
+        if _is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+        port = probe.getsockname()[1]
         return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def children(pid: int) -> list[int]:

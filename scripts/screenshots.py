@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from demo.processes import free_port
 from scripts import update_scene
 from tests.access import scene
 from tests.browser.conftest import (
@@ -27,7 +28,6 @@ from tests.browser.conftest import (
     Server,
     Watched,
     add_host,
-    free_port,
     set_up,
     sign_in,
 )

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
+from demo.processes import free_port
 from tests.access import scene
 from tests.access.scene import Scene
-from tests.browser.conftest import REPORT_VIOLATIONS, Server, Watched, free_port, sign_in
+from tests.browser.conftest import REPORT_VIOLATIONS, Server, Watched, sign_in
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 

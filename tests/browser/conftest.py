@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from demo.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -144,13 +145,6 @@ def build_agent() -> None:
     if not artifact.exists():
         command = [sys.executable, "-m", "agent.packaging.build", "--output", str(artifact)]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=50)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from demo.person import Person
-from demo.processes import children
+from demo.processes import children, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
@@ -29,12 +28,6 @@ def until(condition: Callable[[], Found], what: str, *, seconds: float = 20.0) -
             return found
         assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def build_agent() -> Path:

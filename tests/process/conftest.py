@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from demo.processes import free_port
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
 
@@ -23,9 +24,7 @@ class Server:
     """One gunicorn process group with its log."""
 
     def __init__(self, data_dir: Path, *, app: str = "app:app", **env: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._lines: list[str] = []
         self._changed = threading.Condition()
