@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import pytest
 import websocket
 
 from demo.person import Person
+from demo.processes import free_port
 from demo.waiting import DemoFailed
 from rm.shared import protocol
 from rm.shared.ids import new_ulid
@@ -32,9 +32,7 @@ class Mortal:
     """The server, started anew whenever it was killed."""
 
     def __init__(self, data_dir: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._data_dir = data_dir
         self.deaths = 0
