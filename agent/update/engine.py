@@ -287,8 +287,12 @@ class Updates:
     def _settle_late(self) -> None:
         """What could not be read at the start can be now, perhaps in the middle of a connection."""
         self.settle()
-        if self._trial is not None and self._kit.connections.is_up:
+        if not self._is_settled or not self._kit.connections.is_up:
+            return
+        if self._trial is not None:
             self._trial.welcomed()
+        else:
+            self._begin()
 
     def _roll_back_for_the_owner(self) -> None:
         kit = self._kit

@@ -1,6 +1,6 @@
 """Proof 2: the real agent and the real guard are killed, or their disk refuses, at each of their calls on what matters.
 
-    python -m tests.sweep.kill_sweep [--sample N]
+    python -m tests.sweep.kill_sweep [--sample N [--seed N]]
 
 After each the live program must be whole, and the next start must reach a terminal state. Prints one line.
 """
@@ -208,6 +208,7 @@ def _runs(server: UpdateServer, live: str) -> bool:
 def main(arguments: list[str] | None = None, *, say: Callable[[str], None] = print) -> int:
     parser = argparse.ArgumentParser(prog="kill_sweep", description=__doc__)
     parser.add_argument("--sample", type=int, default=0, help="only so many points, the same ones each time")
+    parser.add_argument("--seed", type=int, default=4, help="which sample")
     options = parser.parse_args(arguments)
     for name in ("werkzeug", "agent"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -215,7 +216,7 @@ def main(arguments: list[str] | None = None, *, say: Callable[[str], None] = pri
         sweep = Sweep(Path(place))
         points = sweep.points()
         if options.sample and options.sample < len(points):
-            points = random.Random(4).sample(points, options.sample)
+            points = random.Random(options.seed).sample(points, options.sample)
         sweep.run(points)
         for text in sweep.bricked:
             sys.stderr.write(f"{text}\n")

@@ -18,7 +18,7 @@ from agent.running import RunningAgent
 from agent.update.trust import Floor, FloorFile, Marks, Previous, TrustFile
 from rm.shared import ids, instants
 from rm.shared.protocol import CommandRollback, CommandUpdate, CommandUpdateCancel, ConfigSet, Welcome
-from tests.agent.conftest import Rig
+from tests.agent.conftest import Rig, until
 from tests.agent.update.machine import UpdateServer, real_now
 from tests.signing import OTHER_KEY, ROOTS
 
@@ -60,7 +60,8 @@ def outcome(host: Rig, sent: Any) -> tuple[str, str, str]:
     assert isinstance(server, UpdateServer)
     if host.agent is None:
         host.start()
-    server.wait(lambda s: s.connections and not s.connections[-1].closed.is_set() and s.received)
+    server.wait(lambda s: s.connections and not s.connections[-1].closed.is_set())
+    server.connected(len(server.connections))
     server.connections[-1].send(sent)
     return server.outcome(sent.attempt_id)
 
@@ -90,6 +91,7 @@ def test_an_order_that_is_not_newer_than_the_last_is_refused(host: Rig, epoch: i
 def test_the_newest_epoch_is_known_after_a_restart(host: Rig) -> None:
     outcome(host, order(epoch=7))
     host.stop()
+    until(lambda: all(connection.closed.is_set() for connection in host.server.connections))
 
     assert outcome(host, order(epoch=6))[2] == "stale_order"
 
