@@ -589,7 +589,7 @@ rm_has_new_units() {
 # Another program was on trial; this one was chosen by a person.
 rm_end_trial() {
     (cd "$state/update" 2>/dev/null &&
-        rm -f hello ask_revert limit_s expired ticks stop_ordered reverting trial committed)
+        rm -f hello ask_revert limit_s expired ticks stop_ordered reverting unreadable trial committed)
 }
 
 rm_place_all() {

@@ -1,5 +1,6 @@
 """What became of an update, read from the files at the next start: by the old agent, or by the new one."""
 
+import dataclasses
 import logging
 
 from agent.errors import ConfigurationError
@@ -14,6 +15,9 @@ from rm.shared import ids, instants
 
 log = logging.getLogger("agent.update")
 
+# What the guard calls an attempt whose trial it could not read.
+UNREADABLE = "unreadable"
+
 _VERDICTS = {
     "boots": "The new release did not stay up: it was started three times.",
     "asked": "The new release asked for the earlier one.",
@@ -21,10 +25,12 @@ _VERDICTS = {
     "unreachable": "The server could not be reached from the new release.",
     "credential": "The server did not take this host's credential.",
     "damaged": "The program on the disk was neither the new release nor the earlier one.",
+    "unreadable": "The guard could not read what was on trial, and put the earlier release back.",
     "counter": "The guard could not count the starts: its disk refused.",
     "no_old": "The earlier release is gone; it could not be put back.",
     "old_wrong_hash": "The kept file is not the earlier release; it was not put back.",
-    "rename": "The earlier release could not be put back: the disk refused.",
+    "old_unreadable": "The earlier release could not be read and was not put back yet; the guard tries again.",
+    "rename": "The earlier release could not be put back yet: the disk refused. The guard tries again.",
 }
 
 
@@ -33,6 +39,13 @@ def settle(kit: Kit, outcomes: Outcomes) -> tuple[Trial, Attempt] | None:
     kit.files.prune_bad()
     attempt, running = kit.journal.attempt, kit.release.sha256
     verdict, trial = kit.files.verdict(), kit.files.trial()
+    if trial is not None and not trial.to_sha256:
+        # Only the guard may end what it cannot read; if the journal knows more, this agent is on that trial.
+        if attempt is None or attempt.phase in BEFORE_THE_SWAP or running != attempt.to_sha256:
+            return None
+        trial = dataclasses.replace(
+            trial, attempt=attempt.attempt_id, from_sha256=attempt.from_sha256, to_sha256=attempt.to_sha256
+        )
     if verdict is not None:
         _take_verdict(kit, outcomes, verdict, attempt)
     elif trial is not None and trial.to_sha256 == running:
@@ -89,6 +102,8 @@ def _on_trial(kit: Kit, trial: Trial, attempt: Attempt | None) -> Attempt:
 
 
 def _take_verdict(kit: Kit, outcomes: Outcomes, verdict: Verdict, attempt: Attempt | None) -> None:
+    if verdict.attempt == UNREADABLE and attempt is not None and attempt.phase not in BEFORE_THE_SWAP:
+        verdict = dataclasses.replace(verdict, attempt=attempt.attempt_id)
     if kit.journal.outcome_of(verdict.attempt) is None and ids.is_ulid(verdict.attempt):
         known = attempt if attempt and attempt.attempt_id == verdict.attempt else Attempt(attempt_id=verdict.attempt)
         has_asked = verdict.reason in ("asked", "credential") and bool(known.trouble)

@@ -10,7 +10,9 @@ from agent.platform.replace import Disk
 
 log = logging.getLogger("agent.update")
 
-OF_A_TRIAL = ("hello", "ask_revert", "limit_s", "expired", "ticks", "stop_ordered", "reverting", "committed")
+OF_A_TRIAL = (
+    "hello", "ask_revert", "limit_s", "expired", "ticks", "stop_ordered", "reverting", "unreadable", "committed",
+)  # fmt: skip
 VERDICTS = ("reverted", "revert_failed")
 KEEP_BAD = 50
 _SHA256 = re.compile(r"[0-9a-f]{64}")

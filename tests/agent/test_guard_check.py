@@ -225,12 +225,65 @@ def test_a_live_file_that_is_neither_is_replaced_and_the_release_is_not_charged(
     assert trial.left() == {"reverted"}
 
 
-def test_a_trial_file_that_is_garbage_ends_the_trial_and_leaves_the_program(trial: Guarded) -> None:
+def test_a_trial_that_can_be_read_again_goes_on_where_it_was(trial: Guarded) -> None:
+    armed = (trial.update / "trial").read_text()
     trial.tell("trial", "\0garbage")
 
     trial.check()
 
-    assert (trial.program.read_bytes(), "trial" in trial.left()) == (LATER, False)
+    assert (trial.program.read_bytes(), trial.left()) == (LATER, {"trial", "unreadable"})
+    trial.tell("trial", armed)
+    for _ in range(4):
+        trial.check()
+    assert trial.program.read_bytes() == EARLIER
+    assert trial.facts("reverted") == trial.reverted("boots", bad=1)
+    assert trial.left() == {"reverted", f"bad/{TO}"}
+
+
+@pytest.mark.parametrize("text", ["\0garbage", "", "attempt=X\nfrom=\nto=\n"])
+def test_a_trial_that_can_never_be_read_ends_with_the_earlier_agent(trial: Guarded, text: str) -> None:
+    trial.tell("trial", text)
+    started = []
+    for _ in range(3):
+        trial.check()
+        started.append(trial.program.read_bytes())
+
+    trial.check()
+
+    assert started == [LATER] * 3
+    assert trial.program.read_bytes() == EARLIER
+    assert {name: trial.facts("reverted")[name] for name in ("attempt", "reason", "bad")} == {
+        "attempt": "unreadable", "reason": "unreadable", "bad": "0",
+    }  # fmt: skip
+    assert trial.left() == {"reverted"}
+
+
+@pytest.mark.parametrize("name", ["expired", "ask_revert"])
+def test_a_trial_that_cannot_be_read_is_reverted_at_once_where_that_was_asked_for(trial: Guarded, name: str) -> None:
+    trial.tell("trial", "\0garbage")
+    trial.tell(name, "release")
+
+    trial.check()
+
+    assert (trial.program.read_bytes(), trial.left()) == (EARLIER, {"reverted"})
+
+
+def test_a_trial_that_cannot_be_read_and_whose_count_cannot_be_kept_is_reverted(trial: Guarded) -> None:
+    trial.tell("trial", "\0garbage")
+    (trial.update / ".check.new").mkdir()
+
+    trial.check()
+
+    assert trial.program.read_bytes() == EARLIER
+
+
+def test_a_commit_counts_although_the_trial_cannot_be_read(trial: Guarded) -> None:
+    trial.tell("trial", "\0garbage")
+    trial.tell("committed", f"{TO}\n")
+
+    trial.check()
+
+    assert (trial.program.read_bytes(), trial.left()) == (LATER, set())
 
 
 @pytest.mark.parametrize(("old", "reason"), [(None, "no_old"), (b"another", "old_wrong_hash")])
@@ -249,7 +302,7 @@ def test_without_an_earlier_agent_to_put_back_it_says_so_and_the_update_starts(
     assert trial.left() == {"revert_failed", f"bad/{TO}"}
 
 
-def test_a_rename_that_fails_says_so_and_the_update_starts(trial: Guarded) -> None:
+def test_a_rename_that_fails_says_so_and_is_tried_again_at_the_next_start(trial: Guarded) -> None:
     blocked = trial.program.with_name("rm-agent.back")
     blocked.mkdir()
     (blocked / "x").touch()
@@ -258,6 +311,29 @@ def test_a_rename_that_fails_says_so_and_the_update_starts(trial: Guarded) -> No
     trial.check()
 
     assert (trial.program.read_bytes(), trial.facts("revert_failed")["reason"]) == (LATER, "rename")
+    shutil.rmtree(blocked)
+    trial.check()
+    assert (trial.program.read_bytes(), trial.facts("reverted")) == (EARLIER, trial.reverted("asked", bad=1))
+    assert trial.left() == {"reverted", f"bad/{TO}"}
+
+
+def test_an_earlier_agent_that_cannot_be_read_now_is_put_back_at_the_next_start(
+    trial: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = os.environ["PATH"]
+    place = trial.root / "path"
+    place.mkdir()
+    (place / "sha256sum").write_text("#!/bin/sh\nexit 1\n")
+    (place / "sha256sum").chmod(0o755)
+    trial.tell("ask_revert", "release")
+    monkeypatch.setenv("PATH", f"{place}:{usual}")
+
+    trial.check()
+
+    assert (trial.program.read_bytes(), trial.facts("revert_failed")["reason"]) == (LATER, "old_unreadable")
+    monkeypatch.setenv("PATH", usual)
+    trial.check()
+    assert (trial.program.read_bytes(), "trial" in trial.left()) == (EARLIER, False)
 
 
 def test_power_lost_after_the_program_was_put_back_keeps_the_reason(trial: Guarded) -> None:

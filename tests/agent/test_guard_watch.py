@@ -192,6 +192,16 @@ def test_a_committed_agent_is_not_restarted_and_the_watch_ends(host: Guarded) ->
     assert (restarts(host), host.program.read_bytes(), host.left()) == (0, LATER, set())
 
 
+def test_a_trial_that_cannot_be_read_has_a_limit_too(host: Guarded) -> None:
+    host.arm(limit_s=1)
+    host.tell("trial", "\0garbage")
+    host.watch(RM_GUARD_TICK="0.5", RM_RESTART=restart(host))
+
+    until(lambda: host.ticks() >= 2)
+
+    assert "unreadable" in (host.update / "ticks").read_text()
+
+
 def test_the_limit_holds_where_the_ticks_cannot_be_written(host: Guarded) -> None:
     host.arm(limit_s=1)
     (host.update / ".watch.new").mkdir()

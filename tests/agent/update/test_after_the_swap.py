@@ -70,6 +70,39 @@ def test_a_power_cut_right_after_the_rename_is_a_trial_like_any_other(
     assert machine.live() == release.artifact_sha256
 
 
+def test_a_good_release_commits_although_its_trial_was_damaged(
+    machine: Machine, releases: UpdateServer, workshop: Workshop
+) -> None:
+    release = releases.offer(workshop.release(2))
+    machine.start()
+    attempt = machine.send(machine.order(release, timers=LONG_SOAK | {"soak_seconds": 1}))
+    until(lambda: machine.live() == release.artifact_sha256, seconds=30)
+    machine.crash()
+    (machine.update / "trial").write_text("\0 damaged")
+
+    machine.start()
+
+    assert releases.outcome(attempt)[0] == "committed"
+    assert machine.live() == release.artifact_sha256
+    wait_until_over(machine)
+
+
+def test_a_bad_release_whose_trial_was_damaged_is_put_back_and_told(
+    machine: Machine, releases: UpdateServer, workshop: Workshop
+) -> None:
+    release = releases.offer(workshop.release(2, "sys.exit(1)"))
+    machine.start()
+    attempt = machine.send(machine.order(release, timers=LONG_SOAK))
+    until(lambda: machine.live() == release.artifact_sha256, seconds=30)
+    machine.crash()
+    (machine.update / "trial").write_text("\0 damaged")
+
+    machine.start()
+
+    assert releases.outcome(attempt, seconds=60) == ("rolled_back", "trial", "unreadable")
+    assert machine.live() == workshop.release(1).artifact_sha256
+
+
 def test_reboots_in_a_trial_are_not_the_releases_fault(
     machine: Machine, releases: UpdateServer, workshop: Workshop
 ) -> None:
