@@ -1,5 +1,6 @@
 """Releases of the agent for the demo and the tests: built, signed with keys of their own, and some of them bad."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -27,10 +28,12 @@ class Releases:
         directory.mkdir(parents=True, exist_ok=True)
         self._keys = KeyDirectory.create({"RM_KEYS_DIR": str(directory / "keys"), ALLOW_IMAGE: "1"})
 
-    def make(self, version: str, seq: int, *, code: str = "", arch: str = "any") -> Path:
+    def make(
+        self, version: str, seq: int, *, code: str = "", arch: str = "any", built: Path | None = None
+    ) -> Path:  # fmt: skip
         """A signed release in a directory of its own; `code` is done by the agent before all else.
 
-        With an `arch` the manifest says that it is for such hosts alone.
+        With an `arch` the manifest says that it is for such hosts alone; `built` is an agent of another tree.
         """
         directory = self._directory / version
         plan = Plan(
@@ -40,7 +43,9 @@ class Releases:
             key_id=self._keys.release_key().public.name,
         )
         building.build(directory, plan, wheels_in=WHEELS)
-        if code or arch != "any":
+        if built is not None:
+            shutil.copy(built, directory / building.NAME)
+        if code or built is not None or arch != "any":
             self._change(directory, plan, code, arch)
         publishing.sign(directory, self._keys, now=datetime.now(timezone.utc))
         return directory
