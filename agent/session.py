@@ -165,11 +165,13 @@ class Session:
         """Speak until the agent stops; raises SessionEnded when the connection ends before."""
         try:
             self._greet()
+            # First the bell, then what it may have rung for: a stop that comes in between would be lost.
+            self._bell.clear()
             while not self._is_stopping():
-                self._bell.clear()
                 self._look_again = self._owner.look()
                 self._send_what_is_due()
                 self._listen(self._seconds_to_wait())
+                self._bell.clear()
             self._send_what_is_due()
         except websocket.WebSocketConnectionClosedException as error:
             raise SessionEnded("the connection was closed without a word") from error
@@ -194,9 +196,9 @@ class Session:
         until = time.monotonic() + self._welcome_seconds
         while self.welcomed_at is None:
             left = until - time.monotonic()
+            self._bell.clear()
             if left <= 0 or self._is_stopping():
                 raise SessionEnded("the server did not say welcome")
-            self._bell.clear()
             self._listen(left)
 
     def _welcome(self, welcome: Welcome) -> None:

@@ -275,3 +275,23 @@ def test_a_server_that_never_says_welcome_is_left(rig: Rig) -> None:
     rig.server.connected(2)
 
     assert not rig.server.all("heartbeat")
+
+
+def test_a_stop_that_comes_right_before_the_bell_is_cleared_is_not_lost(rig: Rig) -> None:
+    # Nothing that the server says may wake it.
+    rig.server.acks = lambda message: False
+    agent = rig.start()
+    rig.server.wait_for("heartbeat")
+    bell, clear = agent.bell, agent.bell.clear
+
+    def stop_comes_first() -> None:
+        agent.stop()
+        bell.clear = clear  # type: ignore[method-assign]
+        clear()
+
+    bell.clear = stop_comes_first  # type: ignore[method-assign]
+    bell.ring()
+
+    assert rig._thread is not None
+    rig._thread.join(5)
+    assert not rig._thread.is_alive()
