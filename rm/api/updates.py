@@ -20,12 +20,16 @@ routes = Blueprint("api_updates", __name__, url_prefix="/api/v1/hosts")
 @routes.post("/<host_id>/update")
 @allows("updates.run")
 def order(host_id: str) -> tuple[dict[str, Any], int]:
-    """An attempt to bring a host to the current release; again: the same. The body may be empty."""
+    """An attempt to bring a host to the current release; again: the same. The body may be empty.
+
+    `soak_seconds` is how long the host must stay healthy after its hello, 60 by default.
+    """
     parts = runtime()
     body = documents.body_or_nothing()
+    soak_seconds = documents.whole(body, "soak_seconds", 0) if "soak_seconds" in body else None
     attempt = service.order(
         parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock(), force=_flag(body, "force"),
-        reason=documents.text(body, "reason", ""),
+        reason=documents.text(body, "reason", ""), soak_seconds=soak_seconds,
     )  # fmt: skip
     return {"attempt_id": attempt.job_id}, 202
 

@@ -50,6 +50,7 @@ class Scene:
     jobs: dict[str, str] = field(default_factory=dict)
     fleet_updates: dict[str, str] = field(default_factory=dict)
     token_id: str = ""
+    release_id: str = ""
     groups: dict[str, str] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
@@ -64,7 +65,9 @@ class Scene:
             "/alerts",
             "/audit",
             "/patterns",
+            "/settings",
             "/settings/updates",
+            f"/settings/updates/{self.release_id}/promote",
             "/settings/fleet-update",
             "/settings/fleet-update?canaries=per_platform&waves=2,nonsense&max_in_flight=0",
             "/?status=behind",
@@ -103,7 +106,7 @@ def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] 
             return fill(now)
         scene = whole(now)
         bus = runtime(app).bus
-        add_releases(bus, data_dir, now=now)
+        scene.release_id = add_releases(bus, data_dir, now=now)
         add_updates(scene, now=now)
         token, _ = enrolments.mint_token(bus, actor=cast.ALICE, now=now, tags=("production",))
         scene.token_id = token.id
@@ -195,8 +198,8 @@ def add_repository(
     return str(made.id)
 
 
-def add_releases(bus: EventBus, data_dir: Path, *, now: datetime) -> None:
-    """One that was withdrawn, one that is current, one that is ready."""
+def add_releases(bus: EventBus, data_dir: Path, *, now: datetime) -> str:
+    """One that was withdrawn, one that is current, one that is ready: that one's id."""
     for seq, yanked in ((2, []), (3, [2]), (4, [])):
         release = signed_release(seq=seq, version=f"0.{seq}.0", artifact=b"agent %d" % seq, now=now, yanked=yanked)
         found = releases.import_release(
@@ -204,6 +207,7 @@ def add_releases(bus: EventBus, data_dir: Path, *, now: datetime) -> None:
         )
         if seq == 3:
             releases.promote(bus, release_id=found.release.id, actor=cast.ALICE, now=now)
+    return str(found.release.id)
 
 
 def add_updates(scene: Scene, *, now: datetime) -> None:

@@ -24,7 +24,18 @@ EMPTY_PATHS = (
     "/", "/hosts/add", "/alerts", "/audit", "/patterns", "/pending-hosts", "/repositories", "/settings/updates",
     "/settings/fleet-update", "/nowhere",
 )  # fmt: skip
-NO_PAGES = ("/api/", "/live/", "/agent/", "/static/", "/ws/", "/install.sh", "/healthz", "/i.svg", "/style.css")
+NO_PAGES = (
+    "/api/",
+    "/live/",
+    "/agent/",
+    "/static/",
+    "/ws/",
+    "/install.sh",
+    "/healthz",
+    "/metrics",
+    "/i.svg",
+    "/style.css",
+)
 SIGNED_OUT = ("/login", "/setup?token=wrong")
 RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
 OPTIONS: dict[str, Any] = {
@@ -59,7 +70,7 @@ def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
     names = {key: key for key in ("ok", "long", "never", *STATES)}
     shown = Scene(
         hosts=names, jobs={"running": "j"}, groups={"ok": "g"}, repositories={"attic": "r"}, pending={"p": "p"},
-        token_id="t",
+        token_id="t", release_id="r", fleet_updates={"halted": "u"},
     )  # fmt: skip
     for path in shown.paths():
         with suppress(NotFound):

@@ -11,6 +11,9 @@ from demo.releases import Releases
 from tests.install.server import Server, until
 from tests.systemd.conftest import Host
 
+# A sixth of the usual minute, as the other timers.
+SOAK_SECONDS = 10
+
 IN_RUN = "import sys\nif sys.argv[-1] == 'run':\n"
 EXITS = IN_RUN + "    sys.exit({code})\n"
 HANGS = IN_RUN + "    import signal, time\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    time.sleep(900)\n"
@@ -73,7 +76,7 @@ class Shelf:
 
     def ask(self, host: Host) -> str:
         """Order what is current."""
-        return str(host.ask("POST", "/update")["attempt_id"])
+        return str(host.ask("POST", "/update", {"soak_seconds": SOAK_SECONDS})["attempt_id"])
 
     def change(self, statement: str, **values: str) -> None:
         """Change the server's database behind its back, as somebody who has taken it could."""

@@ -37,8 +37,6 @@ UPDATE = "/var/lib/restic-manager-agent/update"
 QUICK = {"RM_UPDATE_TIMEOUT_SECONDS": "15", "RM_FLEET_HOST_TIMEOUT_SECONDS": "17"}
 DROP_IN = "/etc/systemd/system/rm-agent.service.d/test.conf"
 QUICK_UNIT = "[Service]\nWatchdogSec=5\nRestartSec=400ms\n"
-SOAK = 3
-TRUE_SECONDS = 60
 
 
 @dataclass
@@ -388,7 +386,7 @@ PUT_BACK = {
     "hangs before hello": "",
     "lives but never says hello": "expired",
     "says hello, then crashes": "boots",
-    "is unhealthy": "health",
+    "is unhealthy": "unhealthy_restic",
     "power cut after the rename": "boots",
     TRUE_TIMERS: "",
 }
