@@ -10,6 +10,7 @@ from rm import api, web
 from rm.agent_link import endpoint
 from rm.agent_link.registry import MAX_AGENTS, AgentRegistry
 from rm.agent_link.steady_socket import SteadySocketMiddleware
+from rm.agent_link.turns import TurnsMiddleware
 from rm.cli import rm_commands
 from rm.config import Settings
 from rm.domain.actors import SERVER
@@ -51,7 +52,8 @@ def create_app(settings: Settings) -> Flask:
     api.register(app)
     endpoint.register(app, registry)
     app.cli.add_command(rm_commands)
-    app.wsgi_app = SteadySocketMiddleware(web.trusted(app.wsgi_app, settings))  # type: ignore[method-assign]
+    turns = TurnsMiddleware(web.trusted(app.wsgi_app, settings))
+    app.wsgi_app = SteadySocketMiddleware(turns)  # type: ignore[method-assign]
     return app
 
 
