@@ -83,8 +83,8 @@ PLANS = {
     ),
     "downloads": Plan(
         downloads.measure,
-        {"clients": 100, "repetitions": 20, "beating": 100, "beat_seconds": 5},
-        {"clients": 20, "repetitions": 5, "beating": 20, "beat_seconds": 1},
+        {"clients": 100, "beating": 200, "seconds": 10},
+        {"clients": 20, "beating": 50, "seconds": 2},
     ),
 }
 

@@ -52,7 +52,7 @@ class Agent:
         self._release: Json = {"agent_version": "0.1.0", "agent_seq": 1}
         self._url = ""
         self.socket: ClientConnection | None = None
-        self.updated_at: float | None = None
+        self.updated_to = 0
 
     async def connect(self, url: str) -> float:
         """Dial, say hello, wait for welcome; returns the seconds that it took."""
@@ -123,7 +123,7 @@ class Agent:
         await self.connect(self._url)
         self._release["update"] = None
         await self.ask(UpdateResult(attempt_id=attempt_id, outcome="committed", phase="committed"))
-        self.updated_at = time.perf_counter()
+        self.updated_to = order["seq"]
 
     async def send(self, frame: str) -> None:
         assert self.socket is not None
@@ -301,31 +301,29 @@ class Load:
                 seen.setdefault(host_id, at * 1000)
         return {"sent": sent, "ms": _milliseconds([(seen[key] - sent[key]) / 1000 for key in seen])}
 
-    async def updated(self, seconds: float) -> Json:
-        """Wait until every agent has been updated; how many were, and when the first and the last (s from now)."""
+    async def updated(self, seq: int, seconds: float) -> Json:
+        """Wait until every agent has committed that release; how many have."""
         begun = time.perf_counter()
         while time.perf_counter() - begun < seconds:
-            if all(agent.updated_at is not None for agent in self._agents):
+            if all(agent.updated_to == seq for agent in self._agents):
                 break
             await asyncio.sleep(0.02)
-        at = [agent.updated_at - begun for agent in self._agents if agent.updated_at is not None]
-        return {"updated": len(at), "first": min(at, default=0.0), "last": max(at, default=0.0)}
+        return {"updated": sum(agent.updated_to == seq for agent in self._agents)}
 
-    async def download(
-        self, port: int, path: str, clients: int, repetitions: int, credentials: list[str]
-    ) -> Json:  # fmt: skip
-        """So many clients at once fetch a file over and over, with a host's credential each; bytes and seconds."""
+    async def download(self, port: int, path: str, clients: int, seconds: float, credentials: list[str]) -> Json:
+        """So many clients at once fetch a file over and over, with a host's credential each, for so long."""
+        begun = time.perf_counter()
 
-        async def one(number: int) -> int:
-            got = 0
-            for _ in range(repetitions):
-                credential = credentials[number % len(credentials)] if credentials else ""
-                got += await _fetch(port, path, credential)
+        async def one(number: int) -> list[int]:
+            credential = credentials[number % len(credentials)] if credentials else ""
+            got = []
+            while not got or time.perf_counter() - begun < seconds:
+                got.append(await _fetch(port, path, credential))
             return got
 
-        begun = time.perf_counter()
-        got = await asyncio.gather(*(one(number) for number in range(clients)))
-        return {"bytes": sum(got), "seconds": time.perf_counter() - begun}
+        got = [size for sizes in await asyncio.gather(*map(one, range(clients))) for size in sizes]
+        took = time.perf_counter() - begun
+        return {"bytes": sum(got), "downloads": len(got), "sizes": sorted(set(got)), "seconds": took}
 
     async def close(self) -> Json:
         for browser in self._browsers:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,12 @@ def measured(pids: list[int]) -> Iterator[Use]:
 class Server:
     """The server as it is deployed, on a data directory that was seeded before."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, application: str = "app:app", variables: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
         self.directory = directory
+        self._application = application
+        self._variables = variables or {}
         self.data_dir = directory / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -70,8 +74,13 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it says that it is well."""
         self._process = Process(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
-            env=environment(RM_LISTEN=f"127.0.0.1:{self.port}", RM_DATA_DIR=str(self.data_dir), RM_LOG_LEVEL="warning"),
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", self._application],
+            env=environment(
+                RM_LISTEN=f"127.0.0.1:{self.port}",
+                RM_DATA_DIR=str(self.data_dir),
+                RM_LOG_LEVEL="warning",
+                **self._variables,
+            ),
             cwd=ROOT,
             log=self.directory / "server.log",
         )
@@ -112,10 +121,18 @@ class Server:
 
 
 @contextmanager
-def serving(directory: Path, **seeded: Any) -> Iterator[tuple[Server, list[seed.SeededHost]]]:
-    """A server on a seeded fleet."""
-    server = Server(directory)
+def serving(
+    directory: Path,
+    *,
+    application: str = "app:app",
+    variables: Mapping[str, str] | None = None,
+    prepare: Callable[[Path], object] = lambda data_dir: None,
+    **seeded: Any,
+) -> Iterator[tuple[Server, list[seed.SeededHost]]]:
+    """A server on a seeded fleet; `prepare` may do more to its data directory before it starts."""
+    server = Server(directory, application, variables)
     fleet = seed.seed(server.data_dir, **seeded)
+    prepare(server.data_dir)
     try:
         server.start()
         yield server, fleet

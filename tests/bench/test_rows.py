@@ -12,7 +12,7 @@ import pytest
 from agent.packaging import build
 from bench import __main__ as command
 from bench import host
-from bench.rows import agent, idle
+from bench.rows import agent, idle, rollout
 from bench.stage import BENCH_PYTHON, ROOT, BenchFailed, limited, scratch, until
 from demo.processes import children
 
@@ -25,6 +25,9 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "fanout": {"hosts": 50, "browsers": 2, "rate": 50, "seconds": 1},
     "agent": {"seconds": 0.2},
     "backup": {"megabytes": 1, "small_files": 3, "repetitions": 1},
+    "update": {"repetitions": 1},
+    "rollout": {"hosts": 6, "wave": 3, "seconds": 20},
+    "downloads": {"clients": 3, "beating": 3, "seconds": 0.2},
 }
 MARKS = {"backup": pytest.mark.restic}
 
@@ -35,6 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("the benchmark's environment is missing: scripts/make-venv bench")
     monkeypatch.setattr(idle, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(agent, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(rollout, "NEWS_SECONDS", 0)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in SMALLEST])
