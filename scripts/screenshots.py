@@ -129,7 +129,7 @@ def updates() -> None:
             keep(watched.page, "update-card", part="#update-card")
             watched.go(f"/jobs/{found.jobs['db-1']}")
             keep(watched.page, "job-update")
-            for name, state, phase, _ in (*update_scene.PHASES, *update_scene.ENDS):
+            for name, state, phase, _ in (*update_scene.PHASES, *update_scene.MORE_PHASES, *update_scene.ENDS):
                 watched.go(f"/hosts/{found.hosts[name]}")
                 keep(watched.page, f"update-card-{phase or state}-{state}", part="#update-card")
         with shown(browser, "plan") as (watched, _):

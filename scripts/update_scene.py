@@ -20,6 +20,12 @@ PHASES = (
     ("db-2", "running", "swapping", {}),
     ("nas-attic", "soaking", "soaking", {"is_proven": True}),
 )  # fmt: skip
+MORE_PHASES = (
+    ("app-1", "running", "verifying", {"detail": "release 1.5.0, signature and hash"}),
+    ("app-2", "running", "restarting", {}),
+    ("app-3", "running", "trial", {}),
+    ("app-4", "deferred", "draining", {"reason": "busy", "message": "app-4 put it off: its backup still runs."}),
+)  # fmt: skip
 ENDS = (
     ("build-2", "succeeded", "committed", {"is_proven": True, "message": "build-2 runs 1.5.0 and has kept it."}),
     ("pos-lyon-1", "refused", "preflight", {
@@ -67,7 +73,12 @@ def add_hosts(now: datetime) -> UpdateScene:
 def cards(now: datetime) -> UpdateScene:
     """One card of each kind."""
     scene = add_hosts(now)
-    for name, state, phase, fields in (*PHASES, *ENDS):
+    for name, *_ in MORE_PHASES:
+        scene.hosts[name] = add_host("ok", now=now, name=name, repository=None)
+        rows.run(scene.hosts[name], rows.OLD, now, is_online=True)
+    for name, state, phase, fields in (*PHASES, *MORE_PHASES, *ENDS):
+        if state == "deferred":
+            fields = fields | {"retry_at": now + timedelta(minutes=10), "deadline_at": now + timedelta(minutes=10)}
         made = rows.attempt(scene.hosts[name], state, now, phase=phase, **fields)
         scene.jobs[name] = made.job_id
         if state == "succeeded":

@@ -45,6 +45,14 @@ def is_well(server, ws):
     return time.monotonic() - started
 
 
+def recovers(server, ws):
+    """Whether both need less than a second again, soon after a flood has ended."""
+    end = time.monotonic() + 10
+    while is_well(server, ws) >= 1:
+        assert time.monotonic() < end, "ten seconds after the flood the server still needs more than a second"
+    return True
+
+
 def test_ten_thousand_reports_without_listening_end_the_connection_only(server, admit):
     evil, other = connect(server, admit("evil")["credential"]), connect(server, admit("other")["credential"])
 
@@ -55,7 +63,7 @@ def test_ten_thousand_reports_without_listening_end_the_connection_only(server, 
 
     assert is_well(server, other) < 10
     evil.close()
-    assert is_well(server, other) < 5
+    assert recovers(server, other)
 
 
 def test_two_hundred_sockets_with_one_credential_leave_one(server, admit):
@@ -66,7 +74,7 @@ def test_two_hundred_sockets_with_one_credential_leave_one(server, admit):
         for _ in range(200):
             sockets.append(connect(server, credential))
 
-    assert is_well(server, other) < 5
+    assert recovers(server, other)
     assert {close_code(ws) for ws in sockets[:-1]} == {4409}
     beat = new_ulid()
     sockets[-1].send(protocol.encode(Heartbeat(sent_at=AT), beat))
@@ -93,7 +101,7 @@ def test_frames_made_to_hurt_are_answered_or_end_the_connection(server, admit, f
             evil.send(frame)
         close_code(evil)
 
-    assert is_well(server, other) < 5
+    assert recovers(server, other)
     assert "Traceback" not in server.log
 
 
@@ -103,7 +111,7 @@ def test_connections_that_never_say_hello_are_ended_and_cost_nobody_else(server,
     for ws in silent:
         ws.settimeout(20)
 
-    assert is_well(server, other) < 5
+    assert recovers(server, other)
     assert {close_code(ws) for ws in silent} == {4400}
 
 
@@ -126,4 +134,5 @@ def test_a_flood_of_log_lines_for_somebody_elses_job_is_refused(server, admit):
     assert is_well(server, other) < 10
     evil.close()
     listener.join(10)
+    assert recovers(server, other)
     assert {a.payload.code for a in answers if a.type == "error"} <= {"unknown_job"}

@@ -53,11 +53,9 @@ def probe(host: Host) -> Probe:
     return Probe(host.machine)
 
 
-def test_a_backup_under_the_strict_unit_holds_every_file_and_every_byte(host: Host, probe: Probe) -> None:
-    host.use_repository("/srv/backup")
-    group = host.group("everything", *SOURCES.split())
-
-    ended = host.finish(host.order(kind="backup", source_group_id=group), seconds=90)
+def assert_everything_comes_back(host: Host, probe: Probe) -> None:
+    """A backup of all sources holds every file, and a restore under the same unit gives back every byte and owner."""
+    ended = host.finish(host.order(kind="backup", source_group_id=host.groups["everything"]), seconds=90)
 
     assert ended["outcome"] == "succeeded", ended
     wanted = set(host.machine.out(f"find {SOURCES} ! -name '*newline'").splitlines())
@@ -66,8 +64,8 @@ def test_a_backup_under_the_strict_unit_holds_every_file_and_every_byte(host: Ho
     assert "/usr/lib/modules/6.1.0/a.ko" in held
 
     code, said = probe.run(
-        f"RESTIC_PASSWORD='{PASSWORD}' restic -r /srv/backup --no-cache --no-lock"
-        " restore latest --target /var/restic-manager/restore/all"
+        f"rm -rf /var/restic-manager/restore/all; RESTIC_PASSWORD='{PASSWORD}' restic -r /srv/backup --no-cache"
+        " --no-lock restore latest --target /var/restic-manager/restore/all"
     )
     assert code == 0, said
     different = host.machine.run(
@@ -78,6 +76,13 @@ def test_a_backup_under_the_strict_unit_holds_every_file_and_every_byte(host: Ho
     assert host.machine.out(f"cd /var/restic-manager/restore/all/home && {owners}") == host.machine.out(
         f"cd /home && {owners}"
     )
+
+
+def test_a_backup_under_the_strict_unit_holds_every_file_and_every_byte(host: Host, probe: Probe) -> None:
+    host.use_repository("/srv/backup")
+    host.group("everything", *SOURCES.split())
+
+    assert_everything_comes_back(host, probe)
 
 
 def test_protect_kernel_modules_would_hide_files_from_a_backup(probe: Probe) -> None:
@@ -132,3 +137,12 @@ def test_in_place_restores_may_write_everywhere_and_a_later_run_keeps_it_so(host
 
     assert said.splitlines() == ["wrote /srv", "wrote /etc", "wrote /usr"]
     assert "restore_in_place = true" in host.machine.out("cat /etc/restic-manager/agent.toml")
+
+
+@pytest.mark.parametrize("options", list(VARIANTS.values())[1:], ids=list(VARIANTS)[1:])
+def test_a_backup_under_the_other_variants_holds_everything_too(host: Host, probe: Probe, options: str) -> None:
+    host.machine.out("sed -i '/^restore_in_place/d' /etc/restic-manager/agent.toml")
+    host.machine.out(fetched(host.server, *options.split()))
+    host.wait_until_connected()
+
+    assert_everything_comes_back(host, probe)
