@@ -199,8 +199,9 @@ def _order_back(bus: EventBus, found: FleetUpdate, host_id: str, *, now: datetim
     reason = str(fleet_updates.notes(found).get("roll_back_reason", ""))
     try:
         attempt = updates.order_rollback(
-            bus, host_id=host_id, actor=orderer(found), now=now, reason=reason, fleet_update_id=found.id
-        )
+            bus, host_id=host_id, actor=orderer(found), now=now, reason=reason, fleet_update_id=found.id,
+            soak_seconds=parse_options(found.options).soak_seconds,
+        )  # fmt: skip
     except (Conflict, NotFound) as refusal:
         return records.move_host(
             bus, found, host_id, before=("succeeded",), after="skipped", now=now,

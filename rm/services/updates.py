@@ -73,8 +73,9 @@ def order(
 
 
 def order_rollback(
-    bus: EventBus, *, host_id: str, actor: Actor, now: datetime, reason: str, fleet_update_id: str | None = None
-) -> UpdateAttempt:
+    bus: EventBus, *, host_id: str, actor: Actor, now: datetime, reason: str, fleet_update_id: str | None = None,
+    soak_seconds: int | None = None,
+) -> UpdateAttempt:  # fmt: skip
     """A queued attempt to put the agent back that ran before the last update, within seven days and once.
 
     Again: the one that is open. Raises Conflict, Invalid without a reason, or NotFound.
@@ -103,8 +104,8 @@ def order_rollback(
                 help="Make an update first, or install an agent by hand with install.sh.",
             )  # fmt: skip
         return _create(
-            bus, host, actor=actor, now=now, soak_seconds=None, fleet_update_id=fleet_update_id, is_rollback=True,
-            artifact_sha256=sha256, to_version=done.from_version, to_seq=done.from_seq, why=why,
+            bus, host, actor=actor, now=now, soak_seconds=soak_seconds, fleet_update_id=fleet_update_id,
+            is_rollback=True, artifact_sha256=sha256, to_version=done.from_version, to_seq=done.from_seq, why=why,
         )  # fmt: skip
 
 

@@ -89,13 +89,14 @@ def test_after_a_halt_what_failed_is_skipped_with_a_reason(fleet_of, begin, bus)
 
 def test_updated_hosts_are_rolled_back_the_newest_first(fleet_of, begin, bus):
     fleet = fleet_of(web1=GOOD, web2=GOOD, web3=BAD)
-    run = begin(fleet)
+    run = begin(fleet, soak_seconds=20)
     run_to_the_end(fleet, run)
 
     fleet_updates.roll_back(bus, fleet_update_id=run, actor=ALICE, now=fleet.now, reason="1.5.0 is bad")
     run_to_the_end(fleet, run)
 
     back = list(UpdateAttempt.select().where(UpdateAttempt.is_rollback).order_by(UpdateAttempt.job))
+    assert {attempt.timers["soak_seconds"] for attempt in back} == {20}
     assert [attempt.host.name for attempt in back] == ["web2", "web1"]
     assert back[0].ended_at <= back[1].created_at
     assert (state(run), table(run)) == ("cancelled", {"web1": "skipped", "web2": "skipped", "web3": "failed"})
