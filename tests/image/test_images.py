@@ -121,9 +121,9 @@ class Container:
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait(20)
-        # buildah may end before the server does, which holds the data directory until then.
-        own = Path(f"127.0.0.1:{self.port}")
-        until(lambda: not belonging_to(own), "the server in the image to end")
+            # buildah may end before the server does, which holds the data directory until then.
+            own = Path(f"127.0.0.1:{self.port}")
+            until(lambda: not belonging_to(own), "the server in the image to end")
 
 
 def test_without_a_signed_release_no_image_is_built_and_the_sentence_says_why(tmp_path: Path) -> None:
