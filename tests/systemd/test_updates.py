@@ -258,6 +258,26 @@ def suspended_in_trial(stage: Stage, outcome: Outcome) -> None:
     outcome.facts = {"is_new": stage.running() != before, "is_proven": verdict["proven"], "previous": True}
 
 
+@scenario
+def asleep_in_download(stage: Stage, outcome: Outcome) -> None:
+    """The lid is closed while the release comes in, for longer than the server waits; a day is more of the same."""
+    stage.machine.out("printf '\\n[limits]\\ndownload_kib_per_second = 100\\n' >> /etc/restic-manager/agent.toml")
+    stage.restart()
+    before = stage.running()
+    job_id = stage.shelf.order(stage.host)
+    until(lambda: attempt(stage.host, job_id)["phase"] == "downloading", "the download", seconds=60)
+    with stage.machine.frozen():
+        until(lambda: attempt(stage.host, job_id)["provisional"], "the server to wait no longer", seconds=60)
+    began = time.monotonic()
+    verdict = ended(stage.host, job_id)
+    outcome.seconds = time.monotonic() - began
+    outcome.state, outcome.reason = verdict["state"], verdict["reason"]
+    outcome.facts = {"is_back": stage.running() == before, "is_bad": False, "is_late": verdict["late"]}
+    stage.machine.out("sed -i '/^.limits.$/,$d' /etc/restic-manager/agent.toml")
+    stage.restart()
+    stage.healthy()
+
+
 def untouched(prepare: str, undo: str) -> Scenario:
     """A host that cannot be updated must say so, and go on as before."""
 
@@ -326,10 +346,11 @@ LANES = (
     ("a good release", "exits at once with 0", "badly signed", "says hello, then crashes", "noexec directory"),
     ("exits at once with 1", "wrong architecture", "lives but never says hello", "read-only directory", "full disk"),
     ("exits at once with 78", "hangs before hello", "truncated", "is unhealthy", "suspended in trial"),
-    ("replayed old", "power cut after the rename", "reboot in trial"),
+    ("asleep in download", "replayed old", "power cut after the rename", "reboot in trial"),
 )
 LONELY = ("server down in trial", "server restarts midway")
 TRUE_TIMERS = "hangs, with the true timers"
+SLEPT = "asleep in download"
 
 
 @pytest.fixture(scope="module")
@@ -444,5 +465,13 @@ def test_with_the_true_timers_a_hanging_host_is_back_before_the_server_gives_it_
     assert outcome.seconds < 90
 
 
+def test_a_host_that_slept_through_its_download_corrects_the_verdict(outcomes: dict[str, Outcome]) -> None:
+    outcome = outcome_of(outcomes, SLEPT)
+
+    # It goes on where it was if the server takes it up again, and swaps nothing if that verdict stays.
+    assert (outcome.state, outcome.facts["is_back"]) in (("succeeded", False), ("cancelled", True))
+    assert (outcome.facts["is_late"], outcome.facts["is_bad"]) == (True, False)
+
+
 def test_no_scenario_was_left_out(outcomes: dict[str, Outcome]) -> None:
-    assert set(outcomes) == {*PUT_BACK, *REFUSED, *COMMITTED} == set(SCENARIOS)
+    assert set(outcomes) == {*PUT_BACK, *REFUSED, *COMMITTED, SLEPT} == set(SCENARIOS)
