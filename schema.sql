@@ -47,7 +47,10 @@ CREATE TABLE repositories (
   created_at TEXT NOT NULL,
   changed_at TEXT NOT NULL,
   is_append_only INTEGER NOT NULL DEFAULT 0,   -- the everyday credential cannot delete
-  restic_id_seen TEXT                          -- another id that was found there since; null: as known
+  restic_id_seen TEXT,                         -- another id that was found there since; null: as known
+  checked_at TEXT,                             -- end of the last check that could judge
+  check_ok INTEGER,                            -- null: never checked
+  pruned_at TEXT                               -- end of the last prune that succeeded
 ) STRICT;
 
 CREATE TABLE repository_credentials (          -- what the backend asks for; several slots leave room for maintenance
@@ -94,7 +97,18 @@ CREATE TABLE hosts (
   revoked_at TEXT,
   next_run_at TEXT,                            -- of the host's own schedules, as it last said; null: none known
   update_epoch INTEGER NOT NULL DEFAULT 0,     -- of the last update order for this host
-  held_reason TEXT NOT NULL DEFAULT ''         -- why an administrator keeps it from being updated; empty: not held
+  held_reason TEXT NOT NULL DEFAULT '',        -- why an administrator keeps it from being updated; empty: not held
+  features TEXT NOT NULL DEFAULT '[]',         -- what its agent can do beyond the first release
+  hook_names TEXT NOT NULL DEFAULT '[]',       -- executables in its hooks.d, as it last said
+  hooks_policy TEXT NOT NULL DEFAULT 'local',  -- set on the host only
+  allows_restore_in_place INTEGER NOT NULL DEFAULT 0, -- set on the host only
+  restore_directory TEXT NOT NULL DEFAULT '',
+  schedule_version INTEGER NOT NULL DEFAULT 0, -- wanted; grows with each change of its groups and schedules
+  schedule_applied INTEGER NOT NULL DEFAULT 0, -- acknowledged by the agent
+  schedule_problem TEXT NOT NULL DEFAULT '',   -- why the agent could not apply the wanted set
+  protected_until TEXT,                        -- the earliest end of protection over its groups; null: not protected
+  verdict_code TEXT NOT NULL DEFAULT '',       -- of its worst group
+  verdict_text TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
 CREATE INDEX hosts_repository ON hosts (repository_id);
@@ -139,6 +153,16 @@ CREATE TABLE enrolments (                      -- one row per host that a token 
 ) STRICT;
 CREATE INDEX enrolments_host ON enrolments (host_id);
 
+CREATE TABLE templates (                       -- source groups and schedules that can be applied to many hosts
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  description TEXT NOT NULL DEFAULT '',
+  body TEXT NOT NULL DEFAULT '{}',             -- JSON: groups[], schedules[]
+  version INTEGER NOT NULL DEFAULT 1,          -- grows with each change
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE source_groups (                   -- what to back up; the name is the restic tag
   id TEXT NOT NULL PRIMARY KEY,
   host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
@@ -147,8 +171,111 @@ CREATE TABLE source_groups (                   -- what to back up; the name is t
   excludes TEXT NOT NULL DEFAULT '[]',
   created_at TEXT NOT NULL,
   changed_at TEXT NOT NULL,
+  one_file_system INTEGER NOT NULL DEFAULT 0,
+  exclude_caches INTEGER NOT NULL DEFAULT 0,
+  tags TEXT NOT NULL DEFAULT '[]',             -- more tags for its snapshots
+  mode TEXT NOT NULL DEFAULT 'always_on' CHECK (mode IN ('always_on', 'intermittent')),
+  stale_after_hours INTEGER,                   -- null: by mode and schedule
+  retention TEXT NOT NULL DEFAULT '{}',        -- keep_last, keep_daily … keep_within; empty: keeps everything
+  retries INTEGER NOT NULL DEFAULT 2,
+  retry_minutes INTEGER NOT NULL DEFAULT 10,
+  upload_kib INTEGER NOT NULL DEFAULT 0,       -- KiB/s; 0: no limit
+  download_kib INTEGER NOT NULL DEFAULT 0,
+  pre_hook TEXT NOT NULL DEFAULT '',           -- name of an executable in the host's hooks.d
+  post_hook TEXT NOT NULL DEFAULT '',
+  pre_shell_sealed BLOB,                       -- AEAD, bound to this row and column
+  post_shell_sealed BLOB,
+  hook_seconds INTEGER NOT NULL DEFAULT 600,
+  template_id TEXT REFERENCES templates (id) ON DELETE SET NULL, -- the template that it was made from
+  template_version INTEGER NOT NULL DEFAULT 0, -- the version that was applied
+  forgotten_at TEXT,                           -- end of the last forget that succeeded
   UNIQUE (host_id, name)
 ) STRICT;
+
+CREATE TABLE schedules (                       -- when a host backs up; its agent keeps and runs them
+  id TEXT NOT NULL PRIMARY KEY,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  cron TEXT NOT NULL DEFAULT '',               -- in the host's time zone; empty: by interval
+  every_minutes INTEGER NOT NULL DEFAULT 0,    -- while the host is on; 0: by cron
+  jitter_seconds INTEGER NOT NULL DEFAULT 0,
+  is_enabled INTEGER NOT NULL DEFAULT 1,
+  template_id TEXT REFERENCES templates (id) ON DELETE SET NULL,
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL,
+  UNIQUE (host_id, name),
+  CHECK ((cron = '') <> (every_minutes = 0))
+) STRICT;
+
+CREATE TABLE schedule_groups (                 -- which source groups a schedule runs
+  schedule_id TEXT NOT NULL REFERENCES schedules (id) ON DELETE CASCADE,
+  group_id TEXT NOT NULL REFERENCES source_groups (id) ON DELETE CASCADE,
+  PRIMARY KEY (schedule_id, group_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX schedule_groups_group ON schedule_groups (group_id);
+
+CREATE TABLE group_verdicts (                  -- one sentence for each source group: what is, why, and what comes next
+  group_id TEXT NOT NULL PRIMARY KEY REFERENCES source_groups (id) ON DELETE CASCADE,
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  code TEXT NOT NULL,
+  text TEXT NOT NULL,
+  since TEXT NOT NULL,
+  next_at TEXT,                                -- next run or next try; null: none is known
+  last_job_id TEXT,                            -- its backup that ended last
+  last_good_at TEXT,
+  late_at TEXT,                                -- when silence turns it late; null: nothing is expected
+  protected_until TEXT,                        -- null: not protected
+  reported TEXT NOT NULL DEFAULT '{}',         -- JSON: what its agent last said
+  reported_at TEXT,
+  changed_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX group_verdicts_host ON group_verdicts (host_id);
+CREATE INDEX group_verdicts_late ON group_verdicts (late_at) WHERE late_at IS NOT NULL;
+
+CREATE TABLE skipped_runs (                    -- runs that were due and did not take place, with the reason
+  id TEXT NOT NULL PRIMARY KEY,                -- of the report
+  host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+  source_group TEXT NOT NULL,
+  schedule_id TEXT NOT NULL,
+  due_from TEXT NOT NULL,
+  due_to TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  message TEXT NOT NULL DEFAULT '',
+  job_id TEXT,                                 -- the run that stands for them
+  at TEXT NOT NULL
+) STRICT;
+CREATE INDEX skipped_runs_host ON skipped_runs (host_id, due_to);
+
+CREATE TABLE maintenance_policies (            -- how a repository is kept in order
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  kind TEXT NOT NULL CHECK (kind IN ('forget', 'prune', 'check')),
+  is_enabled INTEGER NOT NULL DEFAULT 1,
+  every_hours INTEGER NOT NULL,
+  window_from TEXT NOT NULL DEFAULT '',        -- 22:00; empty with window_to: at any time
+  window_to TEXT NOT NULL DEFAULT '',
+  timezone TEXT NOT NULL DEFAULT 'UTC',        -- of the window
+  box_minutes INTEGER NOT NULL,                -- the agent ends the job after so long
+  parts INTEGER NOT NULL DEFAULT 0,            -- check: t of n/t; 0 reads no data
+  next_part INTEGER NOT NULL DEFAULT 1,
+  last_job_id TEXT,
+  last_started_at TEXT,
+  last_ended_at TEXT,
+  last_outcome TEXT NOT NULL DEFAULT '',
+  last_message TEXT NOT NULL DEFAULT '',
+  yields INTEGER NOT NULL DEFAULT 0,           -- how often in a row it gave way to a backup
+  round_started_at TEXT,                       -- check: since when the present round over all parts runs
+  changed_at TEXT NOT NULL,
+  PRIMARY KEY (repository_id, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE repository_days (                 -- size over time; one row a day, the last of that day
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  day TEXT NOT NULL,
+  total_bytes INTEGER,
+  snapshot_count INTEGER,
+  PRIMARY KEY (repository_id, day)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE jobs (
   id TEXT NOT NULL PRIMARY KEY,
@@ -175,6 +302,10 @@ CREATE TABLE jobs (
   progress TEXT NOT NULL DEFAULT '{}',
   summary TEXT NOT NULL DEFAULT '{}',
   waits_for TEXT NOT NULL DEFAULT '',              -- why a queued job has not been sent yet, in words
+  schedule_id TEXT NOT NULL DEFAULT '',        -- of a run that the host's own schedule fired; empty: ordered
+  due_at TEXT,                                 -- when that run was due
+  why_late TEXT NOT NULL DEFAULT '',
+  attempt INTEGER NOT NULL DEFAULT 1,          -- 2: the first retry of the same due run
   CHECK ((state = 'finished') = (outcome IS NOT NULL)),
   CHECK ((state = 'finished') = (finished_at IS NOT NULL))
 ) STRICT;
@@ -188,6 +319,7 @@ CREATE TABLE backup_days (                     -- roll-up for the 30-day strip; 
   succeeded INTEGER NOT NULL DEFAULT 0,
   warnings INTEGER NOT NULL DEFAULT 0,
   failed INTEGER NOT NULL DEFAULT 0,
+  missed INTEGER NOT NULL DEFAULT 0,           -- 1: a group became late on this day
   PRIMARY KEY (host_id, day)
 ) STRICT, WITHOUT ROWID;
 
@@ -219,6 +351,7 @@ CREATE TABLE snapshots (
   total_files INTEGER,
   data_added INTEGER,
   listing_id TEXT NOT NULL,                    -- the report that listed it last
+  utc_offset_minutes INTEGER,                  -- of the time as restic recorded it; null: not told
   PRIMARY KEY (repository_id, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX snapshots_time ON snapshots (repository_id, time DESC);
@@ -437,4 +570,4 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;

@@ -82,6 +82,13 @@ class HostConfigChanged(Event):
 
 
 @dataclass(frozen=True)
+class HostScheduleChanged(Event):
+    """Its source groups or schedules changed: its agent is to be told."""
+
+    host_id: str
+
+
+@dataclass(frozen=True)
 class RepositoryChanged(Event):
     repository_id: str
 

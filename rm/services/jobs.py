@@ -1,6 +1,7 @@
 """Jobs: ordered by people, carried out by agents, ended exactly once."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from rm.domain import dispatch
 from rm.domain import jobs as rules
@@ -53,24 +54,38 @@ def order(
             is_same = (job.kind, job.source_group) == (kind, group_name)
             if is_same and job.parameters.get("subset", "") == subset and job.cancel_requested_at is None:
                 return job
-        if len(open_jobs) >= MAX_OPEN_PER_HOST:
-            raise Conflict(f"{host.name} has {counted(len(open_jobs), 'job')} waiting already.", code="too_many_jobs")
+        return queue(bus, host=host, kind=kind, source_group=group_name, parameters=parameters, actor=actor, now=now)
+
+
+def queue(
+    bus: EventBus, *, host: Host, kind: str, source_group: str = "", parameters: dict[str, Any] | None = None,
+    time_box_seconds: int = 0, actor: Actor, now: datetime,
+) -> Job:  # fmt: skip
+    """A new job in the host's queue; what it carries was checked by the caller, in whose transaction this belongs.
+
+    The agent ends it after `time_box_seconds`, if any. Raises Conflict when too many wait.
+    """
+    with changes():
+        open_count = len(jobs.open_for_host(host.id))
+        if open_count >= MAX_OPEN_PER_HOST:
+            raise Conflict(f"{host.name} has {counted(open_count, 'job')} waiting already.", code="too_many_jobs")
+        carried = (parameters or {}) | ({"time_box_seconds": time_box_seconds} if time_box_seconds else {})
         job = Job.create(
             id=new_ulid(),
-            host=host_id,
+            host=host.id,
             kind=kind,
             state="queued",
             repository=host.repository_id,
-            source_group=group_name,
-            parameters=parameters,
+            source_group=source_group,
+            parameters=carried,
             requested_by=actor.name,
             created_at=now,
             expires_at=rules.expires_at(now),
         )
         audit.record(
-            actor, "job.ordered", now=now, kind="job", id=job.id, name=kind, host=host.name, source_group=group_name
+            actor, "job.ordered", now=now, kind="job", id=job.id, name=kind, host=host.name, source_group=source_group
         )
-        publish_after_commit(bus, JobChanged(job.id, host_id), JobQueued(job.id, host_id), HostChanged(host_id))
+        publish_after_commit(bus, JobChanged(job.id, host.id), JobQueued(job.id, host.id), HostChanged(host.id))
         return job
 
 
@@ -318,7 +333,8 @@ def list_to_ask_again(*, now: datetime, after: timedelta) -> list[tuple[str, str
 def _run_order(job: Job, host: Host) -> CommandRun:
     repository = repositories.find(job.repository_id)
     known = repository.restic_repository_id if repository is not None else None
-    parameters = {name: value for name, value in job.parameters.items() if name not in ("includes", "excludes")}
+    own_fields = ("includes", "excludes", "time_box_seconds")
+    parameters = {name: value for name, value in job.parameters.items() if name not in own_fields}
     return CommandRun(
         job_id=job.id,
         kind=job.kind,
@@ -329,6 +345,7 @@ def _run_order(job: Job, host: Host) -> CommandRun:
         hostname=host.hostname,
         already_started=job.state == "running",
         parameters=parameters | ({"restic_repository_id": known} if known else {}),
+        time_box_seconds=job.parameters.get("time_box_seconds", 0),
     )
 
 

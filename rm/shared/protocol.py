@@ -31,6 +31,8 @@ MAX_FRAME_BYTES = 1024 * 1024
 MAX_LOG_LINES = 100
 MAX_LOG_TEXT = 4000
 MAX_SNAPSHOTS_PER_REPORT = 200
+MAX_GROUPS = 50
+MAX_SCHEDULES = 100
 HELLO_WITHIN_SECONDS = 10
 HEARTBEAT_SECONDS = 30
 BAD_MESSAGES_IN_A_ROW = 3
@@ -50,6 +52,7 @@ ERROR_CODES = (
 )
 JOB_KINDS = ("backup", "init", "forget", "prune", "check", "unlock", "restore", "diff", "snapshots", "update")
 OUTCOMES = ("succeeded", "warnings", "failed", "cancelled", "lost")
+GROUP_STATES = ("idle", "waiting", "running", "retrying")
 LOG_STREAMS = ("out", "err", "agent", "cut")
 
 CLOSE_REASONS = {
@@ -108,6 +111,16 @@ class Hello:
     problems: list[str] = field(
         Listing(Text(500), 16), "what the agent knows to be wrong with itself", default_factory=list
     )
+    features: list[str] = field(
+        Listing(Text(64), 64), "what this agent can do: schedules, browse, restore, diff, forget, hooks",
+        default_factory=list,
+    )  # fmt: skip
+    hooks: list[str] = field(Listing(Text(200), 100), "names of the executables in hooks.d", default_factory=list)
+    hooks_policy: str = field(
+        Text(16), "local: only those executables; server: shell text of the server too", default="local"
+    )
+    restore_in_place: bool = field(Flag(), "whether the host's owner allows it", default=False)
+    restore_directory: str = field(Text(4096), "where restores go by default", default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +133,18 @@ class NextRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupState:
+    """What the host's own schedules do about one source group."""
+
+    source_group: str = field(Text(200))
+    code: str = field(Text(16, GROUP_STATES))
+    why: str = field(Text(500), "in words: what it waits for, why it is late", default="")
+    since: str | None = field(Optional(Instant()), default=None)
+    due_at: str | None = field(Optional(Instant()), "of the run that waits or runs", default=None)
+    next_at: str | None = field(Optional(Instant()), "when the next run, or the next try, is planned", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Heartbeat:
     """Sign of life, every 30 s."""
 
@@ -129,6 +154,7 @@ class Heartbeat:
     running_job: str | None = field(Optional(Text(26)), default=None)
     next_runs: list[NextRun] = field(Listing(Record(NextRun), 100), default_factory=list)
     problems: list[str] = field(Listing(Text(500), 16), default_factory=list)
+    groups: list[GroupState] = field(Listing(Record(GroupState), MAX_GROUPS), default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +169,8 @@ class JobStarted:
     schedule_id: str | None = field(Optional(Text(64)), default=None)
     due_at: str | None = field(Optional(Instant()), default=None)
     why_late: str | None = field(Optional(Text(500)), default=None)
+    repository_id: str | None = field(Optional(Text(64)), default=None)
+    attempt: int = field(Whole(1, 100), "2: the first retry of the same due run", default=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +189,8 @@ class JobProgress:
     seconds_left: float | None = field(Optional(Number()), default=None)
     current_files: list[str] = field(Listing(Text(4096), 8), default_factory=list)
     error_count: int = field(Whole(), default=0)
+    phase: str = field(Text(32), "empty: restic runs; waiting, pre_hook, post_hook, verifying", default="")
+    waits_for: str = field(Text(500), "in words, while the phase is waiting", default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +223,27 @@ class JobFinished:
     started_at: str | None = field(Optional(Instant()), default=None)
     finished_at: str | None = field(Optional(Instant()), default=None)
     summary: dict[str, Any] = field(Anything(), "of restic: snapshot_id, files_new, data_added …", default_factory=dict)
+    kind: str | None = field(Optional(Text(32, JOB_KINDS)), "for a run the agent fired itself", default=None)
+    source_group: str | None = field(Optional(Text(200)), default=None)
+    schedule_id: str | None = field(Optional(Text(64)), default=None)
+    due_at: str | None = field(Optional(Instant()), default=None)
+    why_late: str | None = field(Optional(Text(500)), default=None)
+    repository_id: str | None = field(Optional(Text(64)), default=None)
+    attempt: int = field(Whole(1, 100), default=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsSkipped:
+    """Runs that were due and did not take place, with the reason; `job_id` names the run that stands for them."""
+
+    source_group: str = field(Text(200))
+    schedule_id: str = field(Text(64))
+    due_from: str = field(Instant())
+    due_to: str = field(Instant())
+    count: int = field(Whole(1, 1_000_000))
+    reason: str = field(Text(64), "still_running, asleep, off, agent_stopped, clock, disabled …")
+    message: str = field(Text(500), "one sentence for people", default="")
+    job_id: str | None = field(Optional(Ulid()), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +278,9 @@ class Snapshot:
     total_bytes: int | None = field(Optional(Whole()), default=None)
     total_files: int | None = field(Optional(Whole()), default=None)
     data_added: int | None = field(Optional(Whole()), default=None)
+    utc_offset_minutes: int | None = field(
+        Optional(Whole(-1440, 1440)), "of the time as restic recorded it; retention counts days by it", default=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,11 +393,58 @@ class ConfigSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceGroupSpec:
+    """What to back up, and how; the shell texts are secret."""
+
+    name: str = field(Text(200), "the restic tag")
+    repository_id: str = field(Text(64), default="")
+    includes: list[str] = field(Listing(Text(4096), 200), default_factory=list)
+    excludes: list[str] = field(Listing(Text(4096), 500), default_factory=list)
+    one_file_system: bool = field(Flag(), default=False)
+    exclude_caches: bool = field(Flag(), default=False)
+    tags: list[str] = field(Listing(Text(200), 16), "more tags for its snapshots", default_factory=list)
+    mode: str = field(Text(16, ("always_on", "intermittent")), default="always_on")
+    retries: int = field(Whole(0, 10), "of a run that failed", default=0)
+    retry_minutes: int = field(Whole(1, 1440), "before the first retry; doubled for each further one", default=10)
+    upload_kib_per_second: int = field(Whole(0, 100_000_000), "0: no limit", default=0)
+    download_kib_per_second: int = field(Whole(0, 100_000_000), "0: no limit", default=0)
+    pre_hook: str = field(Text(200), "name of an executable in hooks.d; empty: none", default="")
+    post_hook: str = field(Text(200), default="")
+    pre_shell: str = field(Text(20_000), "shell text; only where the host allows it", default="")
+    post_shell: str = field(Text(20_000), default="")
+    hook_seconds: int = field(Whole(1, 86_400), "time limit of each hook", default=600)
+    lock_wait_seconds: int = field(Whole(0, 86_400), "how long to wait for an exclusive lock", default=7200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSpec:
+    """When to back up: a cron expression in the host's zone, or every so many minutes while the host is on."""
+
+    id: str = field(Text(64))
+    cron: str = field(Text(200), "empty: by interval", default="")
+    every_minutes: int = field(Whole(0, 525_600), "0: by cron", default=0)
+    jitter_seconds: int = field(Whole(0, 86_400), default=0)
+    is_enabled: bool = field(Flag(), default=True)
+    source_groups: list[str] = field(Listing(Text(200), MAX_GROUPS), default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiredRun:
+    """How a run came about that the agent fired itself."""
+
+    schedule_id: str = field(Text(64), default="")
+    due_at: str = field(Instant())
+    why_late: str = field(Text(500), default="")
+    attempt: int = field(Whole(1, 100), default=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduleSet:
     """The full desired set of source groups and schedules of a host."""
 
     version: int = field(Whole())
-    schedules: list[dict[str, Any]] = field(Listing(Anything(), 200), default_factory=list)
+    schedules: list[ScheduleSpec] = field(Listing(Record(ScheduleSpec), MAX_SCHEDULES), default_factory=list)
+    groups: list[SourceGroupSpec] = field(Listing(Record(SourceGroupSpec), MAX_GROUPS), default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,7 +459,14 @@ class CommandRun:
     excludes: list[str] = field(Listing(Text(4096), 500), default_factory=list)
     hostname: str = field(Text(253), "the name that snapshots carry", default="")
     already_started: bool = field(Flag(), default=False)
-    parameters: dict[str, Any] = field(Anything(), default_factory=dict)
+    parameters: dict[str, Any] = field(Anything(5000), default_factory=dict)
+    group: SourceGroupSpec | None = field(
+        Optional(Record(SourceGroupSpec)), "of a backup: how; its hooks' shell texts come by schedule.set", default=None
+    )
+    fired: FiredRun | None = field(
+        Optional(Record(FiredRun)), "set by the agent itself, never by a server", default=None
+    )
+    time_box_seconds: int = field(Whole(0, 604_800), "the agent ends the job after so long; 0: no limit", default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,7 +481,9 @@ class CommandBrowse:
     """A question that wants an answer now; answered by browse.result with the same request_id."""
 
     request_id: str = field(Ulid())
-    query: str = field(Text(32), "test: can the repository be opened?")
+    query: str = field(
+        Text(32), "test: can the repository be opened? ls: a directory of a snapshot; find: names in a snapshot"
+    )
     repository_id: str = field(Text(64), default="")
     parameters: dict[str, Any] = field(Anything(), default_factory=dict)
 
@@ -420,6 +530,7 @@ FROM_AGENT: dict[str, type] = {
     "job.log": JobLog,
     "job.finished": JobFinished,
     "schedule.ack": ScheduleAck,
+    "schedule.skipped": RunsSkipped,
     "repository.stats": RepositoryStats,
     "snapshots.report": SnapshotsReport,
     "browse.result": BrowseResult,
@@ -440,8 +551,11 @@ FROM_SERVER: dict[str, type] = {
     "command.update_cancel": CommandUpdateCancel,
 }
 REPEATED = frozenset(
-    {"job.started", "job.log", "job.finished", "update.result", "schedule.ack", "snapshots.report", "repository.stats"}
-)
+    {
+        "job.started", "job.log", "job.finished", "update.result", "schedule.ack", "schedule.skipped",
+        "snapshots.report", "repository.stats",
+    }
+)  # fmt: skip
 _NAMES = {type_: name for name, type_ in (FROM_AGENT | FROM_SERVER).items()}
 
 

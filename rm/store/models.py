@@ -111,6 +111,9 @@ class Repository(Row):
     changed_at = InstantField()
     is_append_only = BooleanField(default=False)
     restic_id_seen = TextField(null=True)
+    checked_at = InstantField(null=True)
+    check_ok = BooleanField(null=True)
+    pruned_at = InstantField(null=True)
 
     class Meta:
         table_name = "repositories"
@@ -164,6 +167,17 @@ class Host(Row):
     next_run_at = InstantField(null=True)
     update_epoch = IntegerField(default=0)
     held_reason = TextField(default="")
+    features = JsonField(default=list)
+    hook_names = JsonField(default=list)
+    hooks_policy = TextField(default="local")
+    allows_restore_in_place = BooleanField(default=False)
+    restore_directory = TextField(default="")
+    schedule_version = IntegerField(default=0)
+    schedule_applied = IntegerField(default=0)
+    schedule_problem = TextField(default="")
+    protected_until = InstantField(null=True)
+    verdict_code = TextField(default="")
+    verdict_text = TextField(default="")
 
     class Meta:
         table_name = "hosts"
@@ -218,6 +232,19 @@ class Enrolment(Row):
         primary_key = CompositeKey("token", "host")
 
 
+class Template(Row):
+    id = TextField(primary_key=True)
+    name = TextField(unique=True)
+    description = TextField(default="")
+    body = JsonField(default=dict)
+    version = IntegerField(default=1)
+    created_at = InstantField()
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "templates"
+
+
 class SourceGroup(Row):
     id = TextField(primary_key=True)
     host = ForeignKeyField(Host, on_delete="CASCADE")
@@ -226,9 +253,124 @@ class SourceGroup(Row):
     excludes = JsonField(default=list)
     created_at = InstantField()
     changed_at = InstantField()
+    one_file_system = BooleanField(default=False)
+    exclude_caches = BooleanField(default=False)
+    tags = JsonField(default=list)
+    mode = TextField(default="always_on")
+    stale_after_hours = IntegerField(null=True)
+    retention = JsonField(default=dict)
+    retries = IntegerField(default=2)
+    retry_minutes = IntegerField(default=10)
+    upload_kib = IntegerField(default=0)
+    download_kib = IntegerField(default=0)
+    pre_hook = TextField(default="")
+    post_hook = TextField(default="")
+    pre_shell_sealed = BlobField(null=True)
+    post_shell_sealed = BlobField(null=True)
+    hook_seconds = IntegerField(default=600)
+    template = ForeignKeyField(Template, null=True, on_delete="SET NULL")
+    template_version = IntegerField(default=0)
+    forgotten_at = InstantField(null=True)
 
     class Meta:
         table_name = "source_groups"
+
+
+class Schedule(Row):
+    id = TextField(primary_key=True)
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    name = TextField()
+    cron = TextField(default="")
+    every_minutes = IntegerField(default=0)
+    jitter_seconds = IntegerField(default=0)
+    is_enabled = BooleanField(default=True)
+    template = ForeignKeyField(Template, null=True, on_delete="SET NULL")
+    created_at = InstantField()
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "schedules"
+
+
+class ScheduleGroup(Row):
+    schedule = ForeignKeyField(Schedule, on_delete="CASCADE")
+    group = ForeignKeyField(SourceGroup, on_delete="CASCADE")
+
+    class Meta:
+        table_name = "schedule_groups"
+        primary_key = CompositeKey("schedule", "group")
+
+
+class GroupVerdict(Row):
+    group = ForeignKeyField(SourceGroup, primary_key=True, on_delete="CASCADE")
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    code = TextField()
+    text = TextField()
+    since = InstantField()
+    next_at = InstantField(null=True)
+    last_job_id = TextField(null=True)
+    last_good_at = InstantField(null=True)
+    late_at = InstantField(null=True)
+    protected_until = InstantField(null=True)
+    reported = JsonField(default=dict)
+    reported_at = InstantField(null=True)
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "group_verdicts"
+
+
+class SkippedRun(Row):
+    id = TextField(primary_key=True)
+    host = ForeignKeyField(Host, on_delete="CASCADE")
+    source_group = TextField()
+    schedule_id = TextField()
+    due_from = InstantField()
+    due_to = InstantField()
+    count = IntegerField()
+    reason = TextField()
+    message = TextField(default="")
+    job_id = TextField(null=True)
+    at = InstantField()
+
+    class Meta:
+        table_name = "skipped_runs"
+
+
+class MaintenancePolicy(Row):
+    repository = ForeignKeyField(Repository, on_delete="CASCADE")
+    kind = TextField()
+    is_enabled = BooleanField(default=True)
+    every_hours = IntegerField()
+    window_from = TextField(default="")
+    window_to = TextField(default="")
+    timezone = TextField(default="UTC")
+    box_minutes = IntegerField()
+    parts = IntegerField(default=0)
+    next_part = IntegerField(default=1)
+    last_job_id = TextField(null=True)
+    last_started_at = InstantField(null=True)
+    last_ended_at = InstantField(null=True)
+    last_outcome = TextField(default="")
+    last_message = TextField(default="")
+    yields = IntegerField(default=0)
+    round_started_at = InstantField(null=True)
+    changed_at = InstantField()
+
+    class Meta:
+        table_name = "maintenance_policies"
+        primary_key = CompositeKey("repository", "kind")
+
+
+class RepositoryDay(Row):
+    repository = ForeignKeyField(Repository, on_delete="CASCADE")
+    day = TextField()
+    total_bytes = IntegerField(null=True)
+    snapshot_count = IntegerField(null=True)
+
+    class Meta:
+        table_name = "repository_days"
+        primary_key = CompositeKey("repository", "day")
 
 
 class Job(Row):
@@ -256,6 +398,10 @@ class Job(Row):
     progress = JsonField(default=dict)
     summary = JsonField(default=dict)
     waits_for = TextField(default="")
+    schedule_id = TextField(default="")
+    due_at = InstantField(null=True)
+    why_late = TextField(default="")
+    attempt = IntegerField(default=1)
 
     class Meta:
         table_name = "jobs"
@@ -267,6 +413,7 @@ class BackupDay(Row):
     succeeded = IntegerField(default=0)
     warnings = IntegerField(default=0)
     failed = IntegerField(default=0)
+    missed = IntegerField(default=0)
 
     class Meta:
         table_name = "backup_days"
@@ -307,6 +454,7 @@ class Snapshot(Row):
     total_files = IntegerField(null=True)
     data_added = IntegerField(null=True)
     listing_id = TextField()
+    utc_offset_minutes = IntegerField(null=True)
 
     class Meta:
         table_name = "snapshots"
@@ -550,7 +698,14 @@ MODELS: tuple[type[Row], ...] = (
     HostCredential,
     EnrolmentToken,
     Enrolment,
+    Template,
     SourceGroup,
+    Schedule,
+    ScheduleGroup,
+    GroupVerdict,
+    SkippedRun,
+    MaintenancePolicy,
+    RepositoryDay,
     Job,
     BackupDay,
     JobLogLine,
