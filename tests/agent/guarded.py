@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.agent.conftest import ROOT
+from tests.agent.conftest import ROOT, until
 
 GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
 SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
@@ -19,11 +20,71 @@ LATER = b"#!/bin/sh\nexec sleep 60 # the later release\n"
 ATTEMPT = "01JD00000000000000000000AA"
 
 
+# As the guard counts: so many ticks without a sign of life are a hang.
+HANG_TICKS = 15
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 FROM, TO = sha256(EARLIER), sha256(LATER)
+
+
+# The guard finds this in the place of `sleep`: as long as a tick it lasts until the test ends it, otherwise as usual.
+HELD_SLEEP = """#!/bin/sh
+cd {place} || exit
+[ "$1" = {tick} ] || {{ echo "$1" >>others; exec {sleep} "$1"; }}
+echo >>asked
+number=$(wc -l <asked)
+while read -r allowed <allowed && [ "$allowed" -lt "$number" ]; do
+    kill -0 $PPID 2>/dev/null || exit
+    {sleep} 0.01
+done
+"""
+
+
+@dataclass
+class Clock:
+    """A guard's ticks in the hand of the test: none passes by itself, however busy the machine is."""
+
+    place: Path
+    tick: str = "0.5"
+
+    def make(self) -> "Clock":
+        self.place.mkdir()
+        (self.place / "asked").touch()
+        (self.place / "others").touch()
+        self._allow(0)
+        sleep, program = shutil.which("sleep"), self.place / "sleep"
+        assert sleep
+        program.write_text(HELD_SLEEP.format(place=shlex.quote(str(self.place)), tick=self.tick, sleep=sleep))
+        program.chmod(0o755)
+        return self
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the guard must be started with."""
+        return {"PATH": f"{self.place}:{os.environ['PATH']}", "RM_GUARD_TICK": self.tick}
+
+    def let_pass(self, ticks: int, *, is_last: bool = False) -> None:
+        """Let so many ticks pass, and wait until the guard waits for the next one, if it will."""
+        asked = until(self._asked)
+        self._allow(asked + ticks - 1)
+        if not is_last:
+            until(lambda: self._asked() >= asked + ticks)
+
+    def other_sleeps(self) -> list[str]:
+        """For how long the guard slept when it was not until the next tick."""
+        return (self.place / "others").read_text().split()
+
+    def _asked(self) -> int:
+        return len((self.place / "asked").read_text().splitlines())
+
+    def _allow(self, number: int) -> None:
+        new = self.place / "allowed.new"
+        new.write_text(f"{number}\n")
+        new.rename(self.place / "allowed")
 
 
 @dataclass
@@ -34,6 +95,7 @@ class Guarded:
     shell: str
     earlier: bytes = EARLIER
     started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    clocks: int = 0
 
     @property
     def program(self) -> Path:
@@ -90,13 +152,18 @@ class Guarded:
         """All that is in the directory of the trial."""
         return {path.relative_to(self.update).as_posix() for path in self.update.rglob("*") if not path.is_dir()}
 
+    def clock(self, tick: str = "0.5") -> Clock:
+        """A clock for the next guard that is started."""
+        self.clocks += 1
+        return Clock(self.root / f"clock {self.clocks}", tick).make()
+
     def command(self, *arguments: str) -> list[str]:
         start = ["busybox", "sh"] if self.shell == "busybox" else [self.shell]
         return [*start, str(GUARD), "--root", str(self.root), *arguments]
 
     def check(self) -> str:
         """Run `check` as before a start; what it says."""
-        done = subprocess.run(self.command("check"), capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(self.command("check"), capture_output=True, text=True, timeout=40, check=False)
         assert (done.returncode, done.stdout) == (0, "")
         return done.stderr
 

@@ -6,7 +6,7 @@ import pytest
 
 from rm.agent_link.turns import TurnsMiddleware
 
-PATIENCE = 5
+PATIENCE = 30
 BRIEFLY = 0.05
 
 

@@ -21,7 +21,7 @@ from demo.processes import free_port
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 SETUP_TOKEN = "setup-for-tests"
-WAIT_MS = 20_000
+WAIT_MS = 40_000
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -57,12 +57,12 @@ class Server:
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
                 cwd=ROOT, env=environ, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for(self._answers, "the server to answer", 20)
+        wait_for(self._answers, "the server to answer", 90)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(15)
+            self.process.wait(30)
         self.process = None
 
     def log(self) -> str:
@@ -72,7 +72,7 @@ class Server:
         if self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"the server ended: {self.log()[-3000:]}")
         try:
-            return requests.get(f"{self.url}/healthz", timeout=2).status_code == 200
+            return requests.get(f"{self.url}/healthz", timeout=10).status_code == 200
         except requests.RequestException:
             return False
 
@@ -87,7 +87,7 @@ class Agent:
     def enrol(self, server: Server, token: str) -> None:
         environ = os.environ | {"RM_TOKEN": token}
         command = [sys.executable, "-m", "agent", "--root", str(self.root), "enroll", "--server", server.url]
-        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, timeout=50, check=False)
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class Agent:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(20)
+            self.process.wait(40)
         self.process = None
 
 
@@ -131,7 +131,7 @@ class Watched:
         assert heard == []
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
     """Returns once the condition holds; fails the test after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():

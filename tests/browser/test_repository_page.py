@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Agent, Server, Watched, add_host, set_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.restic]
+pytestmark = [pytest.mark.browser, pytest.mark.restic, pytest.mark.timeout(180)]
 pytestmark += [pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic")]
 
 
@@ -31,19 +31,19 @@ def test_a_repository_is_adopted_tested_checked_unlocked_and_pruned_from_its_pag
     repository_path = page.url.replace(server.url, "")
     watched.go(host_path)
     page.locator("#repository").get_by_role("button", name="Create it").click()
-    expect(page.locator("#job-head .status--badge")).to_have_text("Succeeded", timeout=20_000)
+    expect(page.locator("#job-head .status--badge")).to_have_text("Succeeded", timeout=40_000)
 
     said = {}
     for button in ("Check", "Remove stale locks", "Prune"):
         watched.go(repository_path)
         page.locator("#upkeep").get_by_role("button", name=button).click()
         page.wait_for_url(re.compile("/jobs/"))
-        expect(page.locator("#job-head .status--badge")).to_have_text("Succeeded", timeout=20_000)
+        expect(page.locator("#job-head .status--badge")).to_have_text("Succeeded", timeout=40_000)
         said[button] = page.locator("#job-state .verdict__text").inner_text()
     watched.go(repository_path)
     page.get_by_role("button", name="Test").click()
 
-    expect(page.locator("#flash")).to_contain_text("The host opened the repository.", timeout=20_000)
+    expect(page.locator("#flash")).to_contain_text("The host opened the repository.", timeout=40_000)
     expect(page.locator("#repository-verdict")).to_contain_text("In use by 1 host.")
     expect(page.locator("#repository-jobs tbody tr")).to_have_count(4)
     assert said["Check"].startswith("No errors were found")

@@ -19,7 +19,7 @@ from tests.access import scene
 from tests.access.scene import Scene
 from tests.browser.conftest import Server, Watched, free_port, sign_in
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 CREDENTIAL = "rmh_spoken_by_hand"
 PHASES = (
@@ -37,7 +37,7 @@ class HandAgent:
 
     def say_hello(self, version: tuple[str, int], sha256: str) -> None:
         self.socket = websocket.create_connection(
-            self.url.replace("http", "ws") + "/ws/agent", header=[f"Authorization: Bearer {CREDENTIAL}"], timeout=15,
+            self.url.replace("http", "ws") + "/ws/agent", header=[f"Authorization: Bearer {CREDENTIAL}"], timeout=40,
             suppress_origin=True,
         )  # fmt: skip
         self._send(
@@ -170,7 +170,7 @@ def test_a_fleet_update_is_planned_started_and_watched_to_its_end(
 
     go_through(agent, attempt_id)
 
-    expect(page.locator("h1")).to_contain_text("The only host runs agent 1.5.0.", timeout=15_000)
+    expect(page.locator("h1")).to_contain_text("The only host runs agent 1.5.0.", timeout=40_000)
     expect(row).to_contain_text("Updated")
     expect(page.locator("#fleet-update-progress")).to_contain_text("All hosts, done")
     expect(page.locator("#lamps .lamp--news")).to_have_count(0)

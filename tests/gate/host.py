@@ -8,16 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from demo.machine import Machine
+from tests.clock_ahead import ClockAhead
 from tests.install.server import Server, until
 
 Json = dict[str, Any]
-ATTEMPT_SECONDS = 45.0
-JOB_SECONDS = 45.0
+ATTEMPT_SECONDS = 90.0
+JOB_SECONDS = 90.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -35,9 +38,11 @@ class Host:
         self.repository = directory / f"{name}-repository"
         self._password = f"the password of {name}"
         self._group = ""
+        self._schedule = ""
         self.backups = 0
         self.machine = Machine(name, directory=directory, base_url=server.base_url, environment=environment)
         known = {host["id"] for host in server.hosts()}
+        self.clock = ClockAhead(self.machine.root / "clock")
         self.machine.enrol(server.line()[1])
         self.machine.start()
         [self.id] = until(
@@ -75,6 +80,54 @@ class Host:
     def back_up(self) -> None:
         """A backup by order, which must succeed."""
         self.has_backed_up(self.order_backup())
+
+    def plan_hourly(self) -> None:
+        """Give it a schedule: each hour by the clock that its agent reads."""
+        zone = datetime.now().astimezone().tzinfo
+        assert zone is not None
+        body = {"name": "hourly", "cron": self.clock.cron(zone), "groups": [self._group]}
+        self._schedule = str(self.ask("POST", "/schedules", body)["id"])
+
+    def has_applied_schedules(self) -> None:
+        """The agent holds the set that the server wants it to hold."""
+
+        def applied() -> bool:
+            found = self.ask("GET")["schedules"]
+            return bool(found["is_supported"] and found["wanted"] == found["applied"] > 0)
+
+        until(applied, f"the schedules on {self.name}")
+
+    def come_due(self) -> datetime:
+        """Set its clock to the next due time, and give that."""
+        due = self.clock.next_due()
+        self.clock.sleep_until(due + timedelta(seconds=1))
+        return due
+
+    def fire(self) -> str:
+        """Have a run come due; its job, as soon as the host itself has it."""
+        known = set(os.listdir(self.state / "jobs"))
+        self.come_due()
+        end = time.monotonic() + JOB_SECONDS
+        while not (found := set(os.listdir(self.state / "jobs")) - known):
+            assert time.monotonic() < end, f"{self.name} has fired nothing"
+            time.sleep(0.01)
+        [job_id] = found
+        return job_id
+
+    def fired(self, due: datetime) -> str:
+        """The run that was due then, once the server knows of it; there is one."""
+
+        def jobs() -> list[Json]:
+            found = [job for job in self.ask("GET", "/jobs")["items"] if job["schedule_id"] == self._schedule]
+            return [job for job in found if instant(job["due_at"]) == due]
+
+        [job] = until(jobs, f"the run of {self.name} that was due at {due}", seconds=JOB_SECONDS)
+        return str(job["id"])
+
+    def run_on_schedule(self) -> None:
+        """One run comes due, and takes place once."""
+        self.has_applied_schedules()
+        self.has_backed_up(self.fired(self.come_due()))
 
     def has_backed_up(self, job_id: str) -> None:
         """The backup arrives as succeeded, once: in the job, in the count of the day and in the repository."""
@@ -117,9 +170,10 @@ class Host:
 
         return until(settled, f"the attempt of {self.name} to end", seconds=ATTEMPT_SECONDS)
 
-    def update(self) -> Json:
+    def update(self, *, meanwhile: Callable[[], None]) -> Json:
         """Bring it to the current release; the attempt as it ended."""
         attempt_id = self.order_update(soak_seconds=1)
+        meanwhile()
         found = self.attempt_ended(attempt_id)
         until(
             lambda: (
@@ -152,7 +206,7 @@ class Host:
 
     def _in_database(self, statement: str, value: str) -> list[tuple[Any, ...]]:
         file = self._server.directory / "data" / "restic-manager.db"
-        with closing(sqlite3.connect(file, timeout=10)) as db, db:
+        with closing(sqlite3.connect(file, timeout=30)) as db, db:
             return db.execute(statement, (value,)).fetchall()
 
     # ---- on the host itself
@@ -170,7 +224,7 @@ class Host:
         root = self.machine.root
         done = subprocess.run(
             [sys.executable, "-I", root / "bin" / "rm-agent", "--root", root, *verb, "--json"],
-            env=environment(), cwd="/", capture_output=True, text=True, timeout=20, check=False,
+            env=environment(), cwd="/", capture_output=True, text=True, timeout=50, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         found: Json = json.loads(done.stdout)
@@ -183,12 +237,12 @@ class Host:
 
     def waiting_reports(self) -> int:
         """How many reports wait in its outbox."""
-        with closing(sqlite3.connect(self.state / "outbox.db", timeout=10)) as db:
+        with closing(sqlite3.connect(self.state / "outbox.db", timeout=30)) as db:
             return int(db.execute("SELECT count(*) FROM report").fetchone()[0])
 
     def holds_report(self, kind: str, about: str) -> bool:
         """Whether a report of this kind about a job or attempt waits in its outbox."""
-        with closing(sqlite3.connect(self.state / "outbox.db", timeout=10)) as db:
+        with closing(sqlite3.connect(self.state / "outbox.db", timeout=30)) as db:
             rows = db.execute("SELECT 1 FROM report WHERE type = ? AND job_id = ?", (kind, about)).fetchall()
         return len(rows) == 1
 
@@ -196,6 +250,11 @@ class Host:
         """The files of its state that some release could not read."""
         found = [*self.state.rglob("*.damaged"), *self.state.rglob("*.corrupt*")]
         return [path.name for path in found]
+
+    def explained(self) -> int:
+        """How many reports of runs that did not take place wait in its outbox."""
+        with closing(sqlite3.connect(self.state / "outbox.db", timeout=30)) as db:
+            return int(db.execute("SELECT count(*) FROM report WHERE type = 'schedule.skipped'").fetchone()[0])
 
     def halt_restic(self, job_id: str) -> int:
         """Hold up the restic of a job as soon as it was started, so that the job lasts; gives its process."""
@@ -228,6 +287,10 @@ def prepare(hosts: list[Host]) -> None:
     assert [host.ended(job_id)["outcome"] for host, job_id in made] == ["succeeded"] * len(hosts)
     for host, job_id in [(host, host.order_backup()) for host in hosts]:
         host.has_backed_up(job_id)
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
 
 
 ENDS = ("succeeded", "failed", "rolled_back", "refused", "cancelled", "lost")

@@ -3,10 +3,12 @@
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 from demo.releases import ROOT, WHEELS, Releases
 from release_tool import building
+from tests import clock_ahead
 from tests.install.server import Server
 
 # Well until somebody leaves a file beside its state; all else is this release.
@@ -17,6 +19,8 @@ if sys.argv[-1] == 'run':
     _red = RunningAgent._red
     RunningAgent._red = lambda self: _red(self) + ['restic'] * (self.paths.state.parent / 'unwell').exists()
 """
+# Each release reads its clocks so, that a due time need not be waited for.
+CLOCK = clock_ahead.code("sys.argv[sys.argv.index('--root') + 1] + '/clock'")
 HARMLESS = "\n_next = 'a release after this one'\n"
 
 
@@ -28,22 +32,26 @@ class Shelf:
         self._server = server
         self._seq = 0
         self.predecessor = _newest_tag()
+        self.predecessor_has_schedules = False
 
     def add_previous(self) -> str:
         """The release before this one; gives its artifact's sha256."""
-        return self._add("previous", tag=self.predecessor)
+        made = self._add("previous", tag=self.predecessor)
+        with zipfile.ZipFile(made) as archive:
+            self.predecessor_has_schedules = "agent/schedules/__init__.py" in archive.namelist()
+        return building.sha256_of(made)
 
     def add(self, name: str, code: str = "") -> str:
         """This release, changed by `code`; gives its artifact's sha256."""
-        return self._add(name, code=code)
+        return building.sha256_of(self._add(name, code=code))
 
-    def _add(self, name: str, *, code: str = "", tag: str = "") -> str:
+    def _add(self, name: str, *, code: str = "", tag: str = "") -> Path:
         self._seq += 1
         version = f"{self._seq}.0.0+{name}"
         built = _build_tag(tag, self._server.directory / tag, version=version, seq=self._seq) if tag else None
-        made = self._releases.make(version, self._seq, code=code, built=built)
+        made = self._releases.make(version, self._seq, code=CLOCK + code, built=built)
         self._releases.import_into(self._server.directory / "data", made, "--promote")
-        return building.sha256_of(made / building.NAME)
+        return made / building.NAME
 
 
 def _newest_tag() -> str:

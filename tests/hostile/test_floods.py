@@ -1,7 +1,6 @@
 """Too much of everything, against the real gunicorn: refused or slowed, and nobody else notices."""
 
 import threading
-import time
 from contextlib import suppress
 
 import pytest
@@ -13,6 +12,7 @@ from rm.shared.protocol import Heartbeat, JobFinished, JobLog, LogLine
 from tests.cast import NOW
 from tests.process.conftest import serve
 from tests.process.peer import add_hosts, close_code, connect, enrol, is_acknowledged
+from tests.stopwatch import Stopwatch
 
 __all__ = ["serve"]
 
@@ -37,19 +37,19 @@ def admit(server, tmp_path):
 
 def is_well(server, ws):
     """How many seconds another host's heartbeat and the health page need just now."""
-    started = time.monotonic()
+    stopwatch = Stopwatch()
     beat = new_ulid()
     ws.send(protocol.encode(Heartbeat(sent_at=AT), beat))
     assert is_acknowledged(ws, beat)
     assert server.get("/healthz").status == 200
-    return time.monotonic() - started
+    return stopwatch.seconds
 
 
 def recovers(server, ws):
     """Whether both need less than a second again, soon after a flood has ended."""
-    end = time.monotonic() + 10
+    stopwatch = Stopwatch()
     while is_well(server, ws) >= 1:
-        assert time.monotonic() < end, "ten seconds after the flood the server still needs more than a second"
+        assert stopwatch.seconds < 10, "ten seconds after the flood the server still needs more than a second"
     return True
 
 
@@ -96,6 +96,8 @@ def test_two_hundred_sockets_with_one_credential_leave_one(server, admit):
 def test_frames_made_to_hurt_are_answered_or_end_the_connection(server, admit, frame):
     evil, other = connect(server, admit("evil")["credential"]), connect(server, admit("other")["credential"])
 
+    # Silence is an answer too, and here it is waited for.
+    evil.settimeout(10)
     with suppress(*BROKEN):
         for _ in range(5):
             evil.send(frame)
@@ -109,7 +111,7 @@ def test_connections_that_never_say_hello_are_ended_and_cost_nobody_else(server,
     other = connect(server, admit("other")["credential"])
     silent = [connect(server, credential, hello=False) for credential in add_hosts(tmp_path / "data", 20)]
     for ws in silent:
-        ws.settimeout(20)
+        ws.settimeout(45)
 
     assert recovers(server, other)
     assert {close_code(ws) for ws in silent} == {4400}
@@ -133,6 +135,6 @@ def test_a_flood_of_log_lines_for_somebody_elses_job_is_refused(server, admit):
 
     assert is_well(server, other) < 10
     evil.close()
-    listener.join(10)
+    listener.join(30)
     assert recovers(server, other)
     assert {a.payload.code for a in answers if a.type == "error"} <= {"unknown_job"}

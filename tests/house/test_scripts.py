@@ -22,7 +22,7 @@ def bare(tmp_path: Path) -> Path:
 
 def run(*command: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PATH": str(path)} if path else dict(os.environ)
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False)
 
 
 def test_without_the_right_to_install_it_names_the_packages(bare: Path) -> None:

@@ -19,7 +19,7 @@ PASSWORD = "correct horse battery"
 Found = TypeVar("Found")
 
 
-def until(condition: Callable[[], Found], what: str, *, seconds: float = 20.0) -> Found:
+def until(condition: Callable[[], Found], what: str, *, seconds: float = 45.0) -> Found:
     """What the condition gives once it is true; fails the test after so many seconds."""
     end = time.monotonic() + seconds
     while True:
@@ -71,7 +71,7 @@ class Server:
                 cwd=ROOT, env=environ, stdout=log, stderr=log,
             )  # fmt: skip
         self.person = Person(self.local_url)
-        until(self.person.is_well, "the server to answer", seconds=30)
+        until(self.person.is_well, "the server to answer", seconds=45)
         if not (self.directory / "is-set-up").exists():
             self.person.set_up(token="setup", username="alice", password=PASSWORD)
             (self.directory / "is-set-up").touch()
@@ -81,14 +81,14 @@ class Server:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(15)
+            self.process.wait(40)
 
     def kill(self) -> None:
         """kill -9 of master and worker."""
         assert self.process is not None
         for pid in (*children(self.process.pid), self.process.pid):
             os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
 
     def line(self, **asked: Any) -> tuple[str, str]:
         """A fresh install line, without its sudo, and its token."""

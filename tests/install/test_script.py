@@ -16,7 +16,7 @@ import requests
 from rm.agent_link import install
 from tests.install.server import ROOT, Server, shells, until
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
 
@@ -33,14 +33,14 @@ def run(
     environ = {"PATH": os.environ["PATH"], "HOME": "/", "RM_INSTALL_ROOT": str(directory)}
     lines = "".join(f"{name}={value}\n" for name, value in settings.items())
     return subprocess.run(
-        [*command, "-s", "--", *options], input=lines + text, env=environ, capture_output=True, text=True, timeout=100,
+        [*command, "-s", "--", *options], input=lines + text, env=environ, capture_output=True, text=True, timeout=140,
         check=False,
     )  # fmt: skip
 
 
 def status(directory: Path) -> str:
     program = [shutil.which("python3") or "python3", str(directory / "bin" / "rm-agent"), "--root", str(directory)]
-    return subprocess.run([*program, "status"], capture_output=True, text=True, timeout=30, check=False).stdout
+    return subprocess.run([*program, "status"], capture_output=True, text=True, timeout=60, check=False).stdout
 
 
 @pytest.mark.parametrize("shell", shells())
@@ -65,6 +65,50 @@ def test_it_installs_runs_again_repairs_and_removes(server: Server, host_directo
     assert "connected since" in connected
     assert guards == ["2"]
     assert list(host_directory.rglob("*")) == []
+
+
+def test_what_the_owner_allows_holds_for_later_runs_and_hooks_have_a_place(
+    server: Server, host_directory: Path
+) -> None:
+    hooks, settings = host_directory / "etc" / "hooks.d", host_directory / "etc" / "agent.toml"
+    options = ("--allow-hooks", "--allow-restore-in-place")
+    first = run(script(server), host_directory, *options, RM_TOKEN=server.line()[1])
+    mode = hooks.stat().st_mode & 0o7777
+    (hooks / "dump").write_text("#!/bin/sh\n")
+    (hooks / "dump").chmod(0o755)
+
+    later = run(script(server), host_directory, "--repair")
+    in_the_end = settings.read_text().splitlines()
+    removed = run(script(server), host_directory, "--uninstall")
+
+    assert first.returncode == later.returncode == removed.returncode == 0, (first, later, removed)
+    assert {'hooks = "server"', "restore_in_place = true"} <= set(in_the_end)
+    assert mode == 0o755
+    assert {path.name for path in host_directory.rglob("*")} == {"etc", "hooks.d", "dump"}, "the owner's hooks stay"
+    assert f"Left {settings.parent} with 1 entry" in removed.stdout
+
+
+@pytest.mark.parametrize(
+    ("allowed", "lines"),
+    [
+        ("hooks= in_place=", ["ProtectSystem=strict", "ProtectHome=read-only", "ReadWritePaths=/usr/local/lib/r"]),
+        ("hooks=local in_place=false", ["ProtectSystem=strict", "ProtectHome=read-only", "ReadWritePaths=/usr/lo"]),
+        ("hooks=server in_place=", ["ProtectSystem=full", "ReadWritePaths=/usr/local/lib/restic-manager"]),
+        ("hooks=server in_place=true", []),
+        ("hooks= in_place=true", []),
+    ],
+)
+def test_the_unit_lets_be_written_what_the_owner_allows(server: Server, allowed: str, lines: list[str]) -> None:
+    functions, call, _ = script(server).rpartition('\nrm_main "$@"')
+
+    done = subprocess.run(
+        ["sh", "-s"], input=f"{functions}\nrm_settings\n{allowed}\nrm_files_lines\n", env={"PATH": os.environ["PATH"]},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+
+    assert call
+    said = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [line[: len(wanted)] for line, wanted in zip(said, lines, strict=True)] == lines
 
 
 def test_another_program_that_is_installed_ends_the_trial_of_an_update(server: Server, host_directory: Path) -> None:
@@ -103,7 +147,7 @@ def test_the_line_works_as_it_is_shown(server: Server, host_directory: Path) -> 
     line, _ = server.line()
     environ = {"PATH": os.environ["PATH"], "HOME": "/", "RM_INSTALL_ROOT": str(host_directory)}
 
-    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=140, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is connected to" in done.stdout
@@ -126,7 +170,7 @@ def test_no_secret_is_in_an_argument_list(server: Server, host_directory: Path, 
         )  # fmt: skip
         until(lambda: "Remove it with" in said.read_text() or tracer.poll() is not None, said.name, seconds=90)
         tracer.kill()
-        tracer.wait(10)
+        tracer.wait(40)
 
     assert "Remove it with" in said.read_text(), said.read_text()
     assert "enroll" in trace.read_text()
@@ -146,7 +190,7 @@ def test_a_script_that_was_cut_off_does_nothing(server: Server, host_directory: 
 
 
 def test_it_is_open_to_everybody_and_holds_no_secret(server: Server) -> None:
-    answer = requests.get(f"{server.local_url}/install.sh", timeout=10)
+    answer = requests.get(f"{server.local_url}/install.sh", timeout=30)
 
     assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (200, "text/x-shellscript")
     assert answer.text == script(server)
@@ -263,4 +307,4 @@ def test_an_earlier_agent_goes_on_when_a_later_install_fails(server: Server, hos
 
     assert (done.returncode, "refuses connections" in done.stderr) == (1, True), done.stderr
     assert {path: path.read_bytes() for path in (host_directory / "bin").iterdir()} == before
-    until(lambda: "connected since" in status(host_directory), "the agent to be connected again", seconds=40)
+    until(lambda: "connected since" in status(host_directory), "the agent to be connected again", seconds=60)

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +14,10 @@ import pytest
 import urllib3
 
 from demo.processes import free_port
+from tests.stopwatch import Stopwatch
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 30
+START_SECONDS = 45
 
 
 class Server:
@@ -27,6 +27,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._lines: list[str] = []
+        self._is_read = False
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
@@ -54,6 +55,7 @@ class Server:
                 self._lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
+            self._is_read = True
             self._changed.notify_all()
 
     @property
@@ -61,33 +63,35 @@ class Server:
         return "\n".join(self._lines)
 
     def wait_for_line(self, pattern: str, timeout: float = START_SECONDS) -> str:
-        """The first log line that matches; fails with the whole log."""
+        """The first log line that matches; fails with the whole log, at the latest once a server has said its last."""
 
         def found() -> str | None:
             return next((line for line in self._lines if re.search(pattern, line)), None)
 
         with self._changed:
-            self._changed.wait_for(lambda: found() or self.process.poll() is not None, timeout)
+            self._changed.wait_for(lambda: found() or self._is_read, timeout)
             line = found()
         assert line is not None, f"no {pattern!r} in the log:\n{self.log}"
         return line
 
     def stop(self) -> float:
         """Ask it to end and wait; returns how many seconds it took."""
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         self.process.terminate()
-        self.process.wait(20)
-        return time.monotonic() - started
+        self.process.wait(45)
+        seconds = stopwatch.seconds
+        self._reader.join(30)
+        return seconds
 
     def kill(self) -> None:
         """End master and worker at once, as a power cut would."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-        self._reader.join(5)
+        self.process.wait(30)
+        self._reader.join(30)
 
     def http(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(timeout=10, retries=False)
+        return urllib3.PoolManager(timeout=30, retries=False)
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse:
         return self.http().request("GET", self.url + path)

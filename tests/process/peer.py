@@ -15,7 +15,7 @@ AT = instants.to_text(NOW)
 
 def enrol(server, data_dir):
     """A host let in with a token that is written into the database by hand: id and credential."""
-    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=30)
     database.execute(
         "INSERT INTO enrolment_tokens (id, token_hash, max_uses, created_by, created_at, expires_at)"
         " VALUES (?, ?, 100, 'test', '2026-01-01T00:00:00.000000Z', '2099-01-01T00:00:00.000000Z')",
@@ -37,7 +37,7 @@ def connect(server, credential, *, hello=True):
     ws = websocket.create_connection(
         server.url.replace("http", "ws") + "/ws/agent",
         header=[f"Authorization: Bearer {credential}"],
-        timeout=10,
+        timeout=30,
         suppress_origin=True,
     )
     if hello:
@@ -67,7 +67,7 @@ def close_code(ws):
 
 def add_hosts(data_dir, count):
     """Hosts written into the database by hand; returns their credentials."""
-    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=30)
     credentials = []
     for number in range(count):
         host_id, credential = new_ulid(), f"rmh_test_{number}"

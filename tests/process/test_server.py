@@ -49,7 +49,7 @@ def test_a_second_server_on_the_same_data_is_refused_and_the_first_goes_on(serve
     first = serve()
 
     second = serve(wait=False)
-    second.process.wait(20)
+    second.process.wait(45)
 
     assert second.process.returncode != 0
     second.wait_for_line("Another server already runs")
@@ -82,7 +82,7 @@ def test_after_a_kill_it_starts_again_on_the_same_data(serve, tmp_path):
 )
 def test_a_setting_that_cannot_be_read_is_named(serve, env, named):
     server = serve(wait=False, **env)
-    server.process.wait(20)
+    server.process.wait(45)
 
     assert server.process.returncode != 0
     assert named in server.wait_for_line("cannot start")
@@ -94,7 +94,7 @@ def test_a_missing_key_file_stops_the_start_with_a_sentence(serve, tmp_path):
     (tmp_path / "data" / "secret.key").unlink()
 
     again = serve(wait=False)
-    again.process.wait(20)
+    again.process.wait(45)
 
     assert "is missing" in again.wait_for_line("cannot start")
     assert "Traceback" not in again.log
@@ -127,7 +127,7 @@ def test_a_browser_cannot_open_the_agents_socket(serve, tmp_path):
             server.url.replace("http", "ws") + "/ws/agent",
             header=[f"Authorization: Bearer {host['credential']}"],
             origin="https://evil.example",
-            timeout=10,
+            timeout=30,
         )
 
     assert caught.value.status_code == 401
@@ -156,7 +156,7 @@ def test_compression_is_not_negotiated(serve, tmp_path):
             f"Authorization: Bearer {host['credential']}",
             "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
         ],
-        timeout=10,
+        timeout=30,
         suppress_origin=True,
     )
 

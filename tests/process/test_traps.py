@@ -22,6 +22,7 @@ from rm.shared.protocol import Heartbeat
 from tests.agent_link.conftest import wait_until
 from tests.cast import NOW
 from tests.process.peer import add_hosts, close_code, connect, enrol, is_acknowledged
+from tests.stopwatch import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 AT = instants.to_text(NOW)
@@ -31,7 +32,7 @@ def order_with_a_large_frame(data_dir, host_id):
     """A queued backup whose order is a frame of about 500 kB, written into the database by hand."""
     job_id = new_ulid()
     parameters = json.dumps({"includes": [f"/{number}/{'x' * 3000}" for number in range(160)], "excludes": []})
-    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=5)
+    database = sqlite3.connect(data_dir / "restic-manager.db", timeout=30)
     database.execute(
         "INSERT INTO jobs (id, host_id, kind, state, parameters, created_at, expires_at)"
         " VALUES (?, ?, 'backup', 'queued', ?, ?, '2099-01-01T00:00:00.000000Z')",
@@ -46,14 +47,14 @@ def slow_reader(server, credential):
     """A connection that said hello and whose kernel takes only a few kilobytes for it."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(20)
+    sock.settimeout(40)
     sock.connect(("127.0.0.1", server.port))
     ws = websocket.create_connection(
         f"ws://127.0.0.1:{server.port}/ws/agent",
         header=[f"Authorization: Bearer {credential}"],
         socket=sock,
         suppress_origin=True,
-        timeout=20,
+        timeout=40,
     )
     ws.send(protocol.encode(protocol.Hello(protocol_version=1, agent_version="0.1.0", hostname="slow")))
     return ws
@@ -83,6 +84,7 @@ def test_a_slow_reader_gets_every_frame_whole_with_pongs_in_between(serve, tmp_p
     assert pongs == 50
 
 
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("worker_class", ["gevent", "gthread"])
 def test_a_reader_that_stops_is_cut_and_disturbs_nobody(serve, tmp_path, worker_class):
     server = serve(RM_WORKER_CLASS=worker_class)
@@ -95,14 +97,14 @@ def test_a_reader_that_stops_is_cut_and_disturbs_nobody(serve, tmp_path, worker_
 
     slowest = 0.0
     pause = threading.Event()
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + 90
     while "stopped reading" not in server.log and time.monotonic() < deadline:
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         beat = new_ulid()
         ws.send(protocol.encode(Heartbeat(sent_at=AT), beat))
         assert is_acknowledged(ws, beat)
         assert server.get("/healthz").status == 200
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, stopwatch.seconds)
         pause.wait(0.2)
 
     assert "stopped reading" in server.log
@@ -133,9 +135,9 @@ def test_silent_peers_whose_connection_ends_do_not_hold_up_others(serve, tmp_pat
 
     slowest = 0.0
     for _ in range(10):
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         assert server.get("/healthz").status == 200
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, stopwatch.seconds)
 
     assert slowest < 1.5
 
@@ -226,7 +228,7 @@ def test_the_configuration_file_imports_no_models():
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=50,
     )
 
     assert result.stdout.strip() == "False"
@@ -250,14 +252,14 @@ def test_a_flood_of_reports_slows_its_sender_and_nobody_else(serve, tmp_path):
     thread.start()
     slowest = 0.0
     for _ in range(8):
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         beat = new_ulid()
         other.send(protocol.encode(Heartbeat(sent_at=AT), beat))
         assert is_acknowledged(other, beat)
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, stopwatch.seconds)
     stop.set()
     flooding.close()
-    thread.join(10)
+    thread.join(30)
 
     assert slowest < 3
     assert server.get("/healthz").status == 200
@@ -275,7 +277,7 @@ def test_what_is_offloaded_does_not_hold_up_other_greenlets():
         "print(offload(blocking, out, 1))\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50)
 
     assert done.stdout.strip() == "b'x'", done.stderr
 
@@ -299,10 +301,10 @@ def test_many_password_checks_do_not_hold_up_other_requests(serve):
         thread.start()
     answers = []
     while not done.is_set():
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         assert server.get("/healthz").status == 200
-        answers.append(time.monotonic() - started)
+        answers.append(stopwatch.seconds)
     for thread in threads:
-        thread.join(20)
+        thread.join(40)
 
     assert sorted(answers)[len(answers) // 2] < 0.5

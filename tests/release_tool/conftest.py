@@ -58,5 +58,5 @@ def minisign(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The stock program."""
     return subprocess.run(
         [str(MINISIGN), *(str(argument) for argument in arguments)],
-        capture_output=True, text=True, check=False, timeout=20, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False, timeout=50, stdin=subprocess.DEVNULL,
     )  # fmt: skip

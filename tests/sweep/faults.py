@@ -87,7 +87,7 @@ def was_met(trace: str) -> bool:
 def is_usable() -> bool:
     """Whether strace may trace here; containers often forbid it."""
     try:
-        done = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False, timeout=10)
+        done = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False, timeout=40)
     except OSError:
         return False
     return done.returncode == 0

@@ -60,7 +60,7 @@ class Host:
         return "connected since" in self.machine.run("rm-agent status").stdout
 
     def wait_until_connected(self) -> None:
-        until(self.is_connected, "the agent to be connected", seconds=30)
+        until(self.is_connected, "the agent to be connected", seconds=60)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         return self.server.person.ask(method, f"/hosts/{self.host_id}{path}", body)

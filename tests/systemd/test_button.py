@@ -6,13 +6,13 @@ The same under the guard's own supervisor is measured by the benchmark's row "up
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.install.server import Server, until
+from tests.stopwatch import Stopwatch
 from tests.systemd.conftest import Host, install
 from tests.systemd.machine import Machine
 from tests.systemd.releases import Shelf, attempt, ended
@@ -43,9 +43,9 @@ def test_from_the_button_to_the_hello_it_takes_five_seconds_at_most(
 def _press(host: Host, shelf: Shelf) -> float:
     """Seconds from the order until the server has the hello of the next release."""
     shelf.add()
-    begun = time.monotonic()
+    stopwatch = Stopwatch()
     job_id = str(host.ask("POST", "/update", {"soak_seconds": SOAK_SECONDS})["attempt_id"])
     until(lambda: attempt(host, job_id)["state"] in ("soaking", "succeeded"), "the hello", seconds=60)
-    seconds = time.monotonic() - begun
+    seconds = stopwatch.seconds
     assert ended(host, job_id)["state"] == "succeeded"
     return seconds

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from tests.install.server import Server, until
+from tests.stopwatch import Stopwatch
 from tests.systemd.conftest import Host, install
 from tests.systemd.machine import Machine
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(150, func_only=True)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(240, func_only=True)]
 
 LIB = "/usr/local/lib/restic-manager"
 UPDATE = "/var/lib/restic-manager-agent/update"
@@ -84,7 +85,7 @@ def test_the_units_are_installed_and_systemd_finds_no_fault_with_them(host: Host
 def test_a_release_that_exits_at_once_is_put_back(host: Host) -> None:
     trial = Trial(host, "import sys\nsys.exit(1)\n", "01JD0000000000000000000001").swap().start()
 
-    seconds = trial.wait_until_put_back(seconds=30)
+    seconds = trial.wait_until_put_back(seconds=60)
 
     sys.stdout.write(f"exits at once: connected again after {seconds:.1f} s\n")
     assert f"attempt {trial.attempt} is reverted: boots" in trial.journal()
@@ -94,14 +95,16 @@ def test_a_release_that_exits_at_once_is_put_back(host: Host) -> None:
 
 
 def test_a_release_that_hangs_and_hears_no_signal_is_put_back_at_the_limit(host: Host) -> None:
+    began, stopwatch = time.monotonic(), Stopwatch()
     trial = Trial(host, HANGS, "01JD0000000000000000000002").swap(limit_s=10).start()
 
-    seconds = trial.wait_until_put_back(seconds=40)
+    seconds = trial.wait_until_put_back(seconds=60)
 
     sys.stdout.write(f"hangs, limit of 10 s: connected again after {seconds:.1f} s\n")
     assert f"attempt {trial.attempt} is reverted: expired" in trial.journal()
     assert trial.is_known_as_bad()
-    assert 8 < seconds < 25
+    assert time.monotonic() - began > 8
+    assert stopwatch.seconds < 25
 
 
 def test_a_release_that_never_pings_the_watchdog_is_put_back_before_the_limit(host: Host) -> None:
@@ -110,7 +113,7 @@ def test_a_release_that_never_pings_the_watchdog_is_put_back_before_the_limit(ho
     host.wait_until_connected()
     trial = Trial(host, f"{HANGS}# again\n", "01JD0000000000000000000003").swap().start()
 
-    trial.wait_until_put_back(seconds=50)
+    trial.wait_until_put_back(seconds=90)
 
     host.machine.out(f"rm {DROP_IN} && systemctl daemon-reload")
     assert f"attempt {trial.attempt} is reverted: boots" in trial.journal()
@@ -127,15 +130,16 @@ def test_a_stop_by_the_owner_during_a_trial_is_respected_and_not_held_against_th
 
     host.machine.out("systemctl stop rm-agent")
 
-    counted = host.machine.out(f"cat {UPDATE}/ticks")
     stopped_at = time.monotonic()
-    until(lambda: time.monotonic() > stopped_at + 4.5, "two ticks to pass")
+    until(lambda: time.monotonic() > stopped_at + 4, "the tick to end that may have begun before")
+    counted = host.machine.out(f"cat {UPDATE}/ticks")
+    until(lambda: time.monotonic() > stopped_at + 8.5, "two ticks to pass")
     assert (host.machine.unit("ActiveState"), host.machine.out(f"cat {UPDATE}/ticks")) == ("inactive", counted)
     host.machine.out("systemctl start rm-agent")
     assert host.machine.out(f"sha256sum {LIB}/rm-agent").split()[0] == trial.hash
     assert "boots=1" in host.machine.out(f"cat {UPDATE}/trial")
     host.machine.out(f"echo credential > {UPDATE}/ask_revert")
-    trial.start().wait_until_put_back(seconds=30)
+    trial.start().wait_until_put_back(seconds=60)
     assert not trial.is_known_as_bad()
 
 
@@ -146,7 +150,7 @@ def test_power_lost_between_the_rename_and_the_first_start_ends_with_the_earlier
     host.machine.power_cut()
     host.machine.boot()
 
-    trial.wait_until_put_back(seconds=40)
+    trial.wait_until_put_back(seconds=60)
     assert trial.is_known_as_bad()
 
 

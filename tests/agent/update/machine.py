@@ -29,8 +29,17 @@ from tests.agent.server_double import ServerDouble
 from tests.signing import ROOTS, SignedRelease, signed_release
 
 GUARD = ROOT / "agent" / "guard" / "rm-agent-guard"
-TIMERS = {"revert_seconds": 6, "unreachable_seconds": 8, "soak_seconds": 1, "drain_seconds": 20, "download_seconds": 20}
-TICK = "0.5"
+# A good release has time to start on a busy machine; a test that waits for the end of a trial says so.
+TIMERS = {
+    "revert_seconds": 40,
+    "unreachable_seconds": 8,
+    "soak_seconds": 1,
+    "drain_seconds": 45,
+    "download_seconds": 45,
+}
+QUICK_REVERT = TIMERS | {"revert_seconds": 6}
+# Fifteen of these without a sign of life are a hang.
+TICK = "1"
 
 
 def real_now() -> datetime:
@@ -147,7 +156,7 @@ class UpdateServer(ServerDouble):
     def results(self, attempt_id: str) -> list[Message]:
         return self.all("update.result", attempt_id=attempt_id)
 
-    def outcome(self, attempt_id: str, seconds: float = 30.0) -> tuple[str, str, str]:
+    def outcome(self, attempt_id: str, seconds: float = 50.0) -> tuple[str, str, str]:
         """How the attempt ended: outcome, phase and reason."""
         found = self.wait(lambda s: s.results(attempt_id), seconds)[0].payload
         return found.outcome, found.phase, found.reason
@@ -156,7 +165,7 @@ class UpdateServer(ServerDouble):
         """The phases that were told, each once, in order."""
         return list(dict.fromkeys(m.payload.phase for m in self.all("update.progress", attempt_id=attempt_id)))
 
-    def hello_of(self, seq: int, seconds: float = 30.0, *, after: int = 0) -> Message:
+    def hello_of(self, seq: int, seconds: float = 50.0, *, after: int = 0) -> Message:
         """The first hello of that release behind so many hellos."""
         found: list[Message] = self.wait(
             lambda s: [m for m in s.all("hello")[after:] if m.payload.agent_seq == seq], seconds
@@ -245,7 +254,7 @@ class Machine:
         for process in self.processes:
             if process.poll() is None:
                 process.terminate()
-                process.wait(20)
+                process.wait(40)
 
     def crash(self) -> None:
         """As a power cut ends everything, but for what the disk forgets."""
@@ -302,17 +311,25 @@ class Machine:
         return (self.root / "log").read_text(errors="replace")
 
     def agent_pid(self) -> int:
+        """The process of the agent that runs, or runs next."""
+        return int(until(self._agent_pid))
+
+    def _agent_pid(self) -> int:
         found = subprocess.run(
             ["pgrep", "-f", f"{re.escape(str(self.program))} --root {re.escape(str(self.root))} run$"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         pids = [int(line) for line in found.stdout.split()]
-        mine = [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().startswith("python")]
-        return mine[0] if mine else 0
+        for pid in pids:
+            # One that pgrep has seen may have ended since.
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().startswith("python"):
+                    return pid
+        return 0
 
     def close(self) -> None:
         self.crash()
 
 
-def wait_until_over(machine: Machine, seconds: float = 20.0) -> None:
+def wait_until_over(machine: Machine, seconds: float = 40.0) -> None:
     until(machine.is_over, seconds)

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from rm.shared import ids, instants
 from rm.shared.protocol import Ack, CommandRun, CommandUpdateCancel, Error, Message, RepositoryConfig
 from tests.agent.conftest import until
 from tests.agent.update.machine import TIMERS, Machine, UpdateServer, Workshop, real_now
+
+pytestmark = pytest.mark.timeout(150)
 
 
 def is_untouched(machine: Machine) -> bool:
@@ -66,7 +68,7 @@ def test_without_an_answer_nothing_is_swapped(machine: Machine, releases: Update
     release = releases.offer(workshop.release(2))
     releases.fence = lambda message: None
     machine.start()
-    ends = instants.to_text(real_now() + timedelta(seconds=5))
+    ends = instants.to_text(real_now() + timedelta(seconds=20))
 
     attempt = machine.send(machine.order(release, not_after=ends))
 
@@ -322,23 +324,23 @@ def test_a_host_that_was_asleep_until_the_order_ended_does_not_take_it(
 ) -> None:
     release = releases.offer(workshop.release(2))
     asleep = threading.Event()
-    releases.chunk_delay = lambda at: None if asleep.is_set() else _sleep(machine, asleep)
+    ends = real_now() + timedelta(seconds=20)
+    releases.chunk_delay = lambda at: None if asleep.is_set() else _sleep(machine, asleep, until_after=ends)
     machine.start()
-    ends = instants.to_text(real_now() + timedelta(seconds=4))
 
-    attempt = machine.send(machine.order(release, not_after=ends))
+    attempt = machine.send(machine.order(release, not_after=instants.to_text(ends)))
 
     assert releases.outcome(attempt) == ("failed", "verifying", "order_expired")
     assert is_untouched(machine)
 
 
-def _sleep(machine: Machine, asleep: threading.Event) -> None:
-    """The agent's process stands still while time goes on, too short for the guard to call it a hang."""
+def _sleep(machine: Machine, asleep: threading.Event, *, until_after: datetime) -> None:
+    """Agent and guard stand still while time goes on, as on a host whose lid is closed."""
     asleep.set()
-    pid = machine.agent_pid()
-    os.kill(pid, signal.SIGSTOP)
-    threading.Event().wait(5)
-    os.kill(pid, signal.SIGCONT)
+    guard = machine.processes[-1].pid
+    os.killpg(guard, signal.SIGSTOP)
+    until(lambda: real_now() > until_after + timedelta(seconds=1))
+    os.killpg(guard, signal.SIGCONT)
 
 
 def test_the_servers_time_goes_on_while_a_host_is_suspended() -> None:

@@ -11,7 +11,7 @@ from rm.shared.protocol import Message
 from tests.agent.conftest import until
 from tests.agent.update.machine import Machine, UpdateServer, Workshop
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.timeout(150)]
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_before_the_swap_leaves_the_agent_that_was_told(
 
     attempt = small.send(small.order(release))
 
-    outcome = releases.outcome(attempt, 40)
+    outcome = releases.outcome(attempt, 60)
     # The outbox gives up its reserve, and with that room the swap may go through.
     seq = 2 if outcome[0] == "committed" else 1
     (small.root / "ballast").unlink()

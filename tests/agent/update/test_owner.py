@@ -8,6 +8,7 @@ from agent.update.trust import FloorFile, Marks
 from tests.agent.conftest import until
 from tests.agent.update.machine import Machine, UpdateServer, Workshop, wait_until_over
 
+pytestmark = pytest.mark.timeout(150)
 BAD = "b" * 64
 
 
@@ -80,7 +81,7 @@ def test_the_trial_is_seen_while_it_lasts(machine: Machine, releases: UpdateServ
     release = releases.offer(workshop.release(2))
     machine.start()
     machine.send(machine.order(release, timers={"revert_seconds": 30, "soak_seconds": 30}))
-    releases.wait_for("update.progress", phase="soaking", seconds=30)
+    releases.wait_for("update.progress", phase="soaking", seconds=60)
 
     text = machine.say("status").stdout
 

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.agent.conftest import until
 from tests.agent.update.machine import Machine, UpdateServer, Workshop, wait_until_over
+
+pytestmark = pytest.mark.timeout(150)
 
 
 def test_an_ordered_release_is_fetched_swapped_tried_and_committed(
@@ -59,7 +63,7 @@ agent.running.RunningAgent.run = run
 def test_an_idle_agent_has_no_thread_of_the_update(machine: Machine, releases: UpdateServer) -> None:
     machine.start()
     releases.connected()
-    pid = until(machine.agent_pid)
+    pid = machine.agent_pid()
 
     names = sorted(path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm"))
 
