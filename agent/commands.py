@@ -1,5 +1,6 @@
 """What each order of the server does: one handler per message type."""
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable
@@ -8,8 +9,8 @@ from typing import Any
 from agent.errors import ConfigurationError
 from agent.jobs import Jobs
 from agent.outbox import Outbox
-from agent.redact import of_secrets
-from agent.repository import NotUsable, Repositories
+from agent.questions import Questions
+from agent.schedules.firing import Schedules
 from agent.secrets import SecretsFile
 from agent.session import CredentialRenewed, Outgoing
 from agent.update.engine import Updates
@@ -29,7 +30,6 @@ from rm.shared.protocol import (
 
 log = logging.getLogger("agent.commands")
 
-BROWSE_SECONDS = 17.0
 BROWSES_AT_ONCE = 4
 
 
@@ -42,21 +42,22 @@ class Commands:
     """The registry of handlers; anything that has none is logged and left."""
 
     def __init__(
-        self, *, jobs: Jobs, outbox: Outbox, outgoing: Outgoing, secrets: SecretsFile, repositories: Repositories,
-        updates: Updates, wake: Callable[[], None],
+        self, *, jobs: Jobs, outbox: Outbox, outgoing: Outgoing, secrets: SecretsFile, questions: Questions,
+        updates: Updates, schedules: Schedules, wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self._jobs = jobs
+        self._schedules = schedules
         self._outbox = outbox
         self._outgoing = outgoing
         self._secrets = secrets
-        self._repositories = repositories
+        self._questions = questions
         self._updates = updates
         self._wake = wake
         self._browsing = threading.BoundedSemaphore(BROWSES_AT_ONCE)
         self._handlers: dict[type, Callable[[Any], None]] = {
             ConfigSet: self._set_config,
             ScheduleSet: self._set_schedule,
-            CommandRun: jobs.accept,
+            CommandRun: self._run,
             CommandCancel: lambda order: jobs.cancel(order.job_id),
             CommandBrowse: self._browse,
             CommandUpdate: updates.update,
@@ -80,9 +81,15 @@ class Commands:
             )
         except (ConfigurationError, OSError) as error:
             log.error("The configuration %d was not stored: %s", order.version, error)
-            self._outbox.add(ScheduleAck(config_version=self._stored_version(), problem=str(error)[:500]))
+            self._outbox.add(
+                ScheduleAck(
+                    config_version=self._stored_version(),
+                    schedule_version=self._schedules.stored.version,
+                    problem=str(error)[:500],
+                )
+            )
             return
-        self._outbox.add(ScheduleAck(config_version=order.version))
+        self._outbox.add(ScheduleAck(config_version=order.version, schedule_version=self._schedules.stored.version))
         if is_renewed:
             raise CredentialRenewed("this host has a new credential and connects with it")
 
@@ -93,8 +100,23 @@ class Commands:
             return 0
 
     def _set_schedule(self, order: ScheduleSet) -> None:
-        problem = "This agent does not run schedules yet. Update the agent." if order.schedules else ""
-        self._outbox.add(ScheduleAck(config_version=self._stored_version(), problem=problem))
+        problem = ""
+        try:
+            self._schedules.set(order)
+        except (ConfigurationError, OSError) as error:
+            log.error("The schedules %d were not stored: %s", order.version, error)
+            problem = str(error)[:500]
+        self._outbox.add(
+            ScheduleAck(
+                config_version=self._stored_version(),
+                schedule_version=self._schedules.stored.version,
+                problem=problem,
+            )
+        )
+
+    def _run(self, order: CommandRun) -> None:
+        # Only the agent itself says of a run that it was fired by a schedule.
+        self._jobs.accept(dataclasses.replace(order, fired=None))
 
     def _browse(self, order: CommandBrowse) -> None:
         if not self._browsing.acquire(blocking=False):
@@ -105,7 +127,7 @@ class Commands:
 
     def _browse_apart(self, order: CommandBrowse) -> None:
         try:
-            result = self._look(order)
+            result = self._questions.answer(order)
         except Exception as error:
             log.exception("The question %s failed inside the agent", order.query)
             text = f"The agent failed on this question ({type(error).__name__}); its own log says more."
@@ -113,29 +135,6 @@ class Commands:
         finally:
             self._browsing.release()
         self._answer(result)
-
-    def _look(self, order: CommandBrowse) -> BrowseResult:
-        if order.query != "test":
-            text = f"This agent does not know the question {order.query!r}. Update the agent."
-            return BrowseResult(request_id=order.request_id, ok=False, reason="unsupported", message=text)
-        try:
-            repository = self._repositories.open(order.repository_id)
-        except NotUsable as error:
-            return BrowseResult(request_id=order.request_id, ok=False, reason=error.reason, message=error.message)
-        except ConfigurationError as error:
-            return BrowseResult(request_id=order.request_id, ok=False, reason="secrets_corrupt", message=str(error))
-        identity, meaning = repository.identity(timeout_seconds=BROWSE_SECONDS)
-        clean = of_secrets(self._secrets.load())
-        if identity is None:
-            return BrowseResult(
-                request_id=order.request_id, ok=False, reason=meaning.reason, message=clean.text(meaning.message)[:2000]
-            )
-        return BrowseResult(
-            request_id=order.request_id,
-            ok=True,
-            message="The repository opens from this host.",
-            data={"restic_repository_id": identity, "restic_version": repository.tool.version_text or ""},
-        )
 
     def _answer(self, result: BrowseResult) -> None:
         self._outgoing.answer(result)

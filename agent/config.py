@@ -76,6 +76,11 @@ class Paths:
         return self.state / "status.json"
 
     @property
+    def hooks(self) -> Path:
+        """The executables that may run before and after a backup."""
+        return self.config_file.parent / "hooks.d"
+
+    @property
     def lock_file(self) -> Path:
         return self.state / "lock"
 

@@ -12,11 +12,14 @@ from agent import status
 from agent.config import Config, Paths
 from agent.errors import ConfigurationError
 from agent.health import CLOCK_SECONDS, LOW_BYTES
+from agent.hooks import Hooks
 from agent.http import Answer, Refused, Transport, Unreachable
 from agent.platform import linux
+from agent.schedules.stored import StoredSchedules
 from agent.secrets import Secrets, SecretsFile
 from agent.tool import ToolFinder
 from agent.update import local
+from rm.shared.words import counted
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def examine(paths: Paths) -> Iterator[Check]:
     yield from _server(config, secrets, status.read(paths))
     tool = ToolFinder(paths, config).find()
     yield Check("restic", "failed" if tool.problem else "ok", tool.problem or f"{tool.path} {tool.version_text}")
+    yield _schedules(StoredSchedules(paths.state))
+    yield from _hooks(Hooks(paths, config, shell_of=lambda group: ("", "")))
     yield _space(paths)
     yield _guard(paths)
     yield from _updates(local.look(paths))
@@ -108,6 +113,30 @@ def _clock(answer: Answer) -> Check:
     if abs(offset) > CLOCK_SECONDS:
         return Check("clock", "warning", f"{abs(offset):.0f} s from the server's; check this host's time service")
     return Check("clock", "ok", f"within {max(1, abs(offset)):.0f} s of the server's")
+
+
+def _schedules(stored: StoredSchedules) -> Check:
+    if stored.problem:
+        return Check("schedules", "failed", stored.problem)
+    found = stored.load()
+    if found is None:
+        return Check("schedules", "ok", "the server has sent none yet")
+    wanted = found.wanted
+    planned = counted(sum(schedule.is_enabled for schedule in wanted.schedules), "enabled schedule")
+    text = f"version {wanted.version}: {planned}, {counted(len(wanted.groups), 'source group')}"
+    mode = stat.S_IMODE(stored.hooks_file.stat().st_mode) if stored.hooks_file.exists() else 0o600
+    if mode & 0o077:
+        return Check("schedules", "failed", f"other users can read the hooks; run: chmod 600 {stored.hooks_file}")
+    return Check("schedules", "ok", text)
+
+
+def _hooks(hooks: Hooks) -> Iterator[Check]:
+    words = {"local": "only executables of this host", "server": "the server's shell text too", "off": "none"}
+    problem = hooks.directory_problem()
+    text = f"policy {hooks.policy} ({words[hooks.policy]}), directory {hooks.directory}"
+    yield Check("hooks", "warning" if problem else "ok", f"{text}; it {problem}" if problem else text)
+    for hook in hooks.look():
+        yield Check("hook", "warning" if hook.problem else "ok", f"{hook.name} {hook.problem or 'is usable'}")
 
 
 def _space(paths: Paths) -> Check:

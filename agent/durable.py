@@ -1,9 +1,14 @@
 """Files that survive a crash: temp, fsync, rename, fsync of the directory."""
 
 import contextlib
+import json
+import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("agent.durable")
 
 
 def sync_directory(directory: Path) -> None:
@@ -39,3 +44,25 @@ def write_quick(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(temporary, path)
+
+
+class KeptFile:
+    """A small JSON object on the disk; what cannot be read counts as empty and is replaced at the next write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> dict[str, Any]:
+        """What the file holds."""
+        try:
+            raw = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            log.error("%s cannot be read and counts as empty: %s", self.path, error)
+            return {}
+        return raw if isinstance(raw, dict) else {}
+
+    def save(self, body: dict[str, Any]) -> None:
+        """Replace it as a whole; raises OSError when the disk refuses it."""
+        write(self.path, json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))

@@ -4,6 +4,7 @@ from agent.config import Paths
 from agent.errors import ConfigurationError
 from agent.outbox import Outbox
 from agent.platform import linux
+from agent.schedules.firing import Schedules
 from agent.secrets import SecretsFile
 from agent.tool import ToolFinder
 
@@ -14,16 +15,19 @@ CLOCK_SECONDS = 60.0
 class Health:
     """Collects the problems that hello and heartbeat carry."""
 
-    def __init__(self, *, paths: Paths, outbox: Outbox, secrets: SecretsFile, tools: ToolFinder) -> None:
+    def __init__(
+        self, *, paths: Paths, outbox: Outbox, secrets: SecretsFile, tools: ToolFinder, schedules: Schedules
+    ) -> None:
         self._paths = paths
         self._outbox = outbox
         self._secrets = secrets
         self._tools = tools
+        self._schedules = schedules
         self.clock_offset_seconds: float | None = None
 
     def problems(self) -> list[str]:
         """What is wrong now; empty when all is well."""
-        found = [*self._outbox.problems()]
+        found = [*self._outbox.problems(), *self._schedules.problems()]
         tool = self._tools.find()
         if tool.problem:
             found.append(tool.problem)

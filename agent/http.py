@@ -1,5 +1,6 @@
 """One way out for HTTP and WebSocket: the same TLS context, private CA and proxy for both."""
 
+import base64
 import codecs
 import contextlib
 import ipaddress
@@ -110,10 +111,13 @@ class Transport:
         *,
         body: dict[str, Any] | None = None,
         token: str = "",
+        user: tuple[str, str] | None = None,
         timeout_seconds: float = READ_SECONDS,
     ) -> Answer:
         """The server's answer, whatever its status; redirects are not followed. Raises Unreachable."""
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        if user:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(user).encode()).decode()
         try:
             found = self._pool.request(
                 method,

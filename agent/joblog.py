@@ -22,15 +22,20 @@ class Place:
     out: int = 0
     err: int = 0
     closed: bool = False
+    pre: int = 0
+    post: int = 0
 
     def to_text(self) -> str:
-        return json.dumps([self.next_n, self.out, self.err, self.closed])
+        # Without hooks it is what an agent of before can read.
+        hooks = [self.pre, self.post] if self.pre or self.post else []
+        return json.dumps([self.next_n, self.out, self.err, self.closed, *hooks])
 
     @classmethod
     def from_text(cls, text: str | None) -> "Place":
         try:
-            next_n, out, err, closed = json.loads(text or "")
-            return cls(int(next_n), int(out), int(err), bool(closed))
+            next_n, out, err, closed, *hooks = json.loads(text or "")
+            pre, post = hooks or (0, 0)
+            return cls(int(next_n), int(out), int(err), bool(closed), int(pre), int(post))
         except (ValueError, TypeError):
             return cls()
 

@@ -1,13 +1,18 @@
 """The jobs of this host: accepted durably, run one after the other, each ended truly and once."""
 
+import dataclasses
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from agent import clock
-from agent.execution import Execution, Left, Surroundings
+from agent.execution import Execution
+from agent.job import Left, Surroundings
 from agent.journal import JobDirectory, Journal
+from agent.platform import linux
+from agent.schedules import orders
+from agent.schedules.view import ENDING, RUNNING, WAITING
 from rm.shared.protocol import CommandRun, JobFinished
 
 log = logging.getLogger("agent.jobs")
@@ -24,10 +29,12 @@ class Jobs:
         self._lock = threading.RLock()
         self._arrived = threading.Condition(self._lock)
         self._waiting: deque[str] = deque()
+        self._orders: dict[str, CommandRun] = {}
         self._running: str | None = None
         self._execution: Execution | None = None
         self._not_reported: set[str] = set()
         self._is_held = False
+        self.scheduled: Callable[[str], CommandRun | None] = lambda job_id: None
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
 
     @property
@@ -49,13 +56,53 @@ class Jobs:
     def busy_with(self) -> str | None:
         """The job that runs, or whose restic an agent before this one has started; held jobs do not count."""
         with self._lock:
-            return self._running or next((job for job in self._waiting if self._journal.of(job).has_intent()), None)
+            return self._running or next((job for job in self._waiting if self._journal.of(job).is_under_way()), None)
 
     def wait_for_end(self, seconds: float) -> None:
         """Wait until a job may have ended, at most for so long."""
         with self._lock:
             if self.busy_with():
                 self._arrived.wait(seconds)
+
+    def result_of(self, job_id: str) -> JobFinished | None:
+        """How the job ended, None while it has not or when nothing is known of it."""
+        with self._lock:
+            return self._journal.result(job_id)
+
+    def stage_of(self, job_id: str) -> str:
+        """Whether the job waits, runs, or is about to end since its restic died with the host; else empty."""
+        with self._lock:
+            if job_id != self._running and job_id not in self._waiting:
+                return ""
+            directory = self._journal.of(job_id)
+            if not directory.is_under_way():
+                return RUNNING if job_id == self._running else WAITING
+            begun = directory.intent() or directory.begun()
+            return RUNNING if begun is not None and begun.boot_id == linux.boot_id() else ENDING
+
+    def backups(self) -> dict[str, list[str]]:
+        """The backups that wait or run, by source group."""
+        found: dict[str, list[str]] = {}
+        with self._lock:
+            for job_id in filter(None, (self._running, *self._waiting)):
+                order = self._orders.get(job_id)
+                if order is not None and order.kind == "backup":
+                    found.setdefault(order.source_group, []).append(job_id)
+        return found
+
+    def waits_for(self, job_id: str) -> str:
+        """In words, what a waiting job waits for; empty for one that does not wait."""
+        with self._lock:
+            if job_id not in self._waiting:
+                return ""
+            if self._is_held:
+                return "waits until the agent has been updated"
+            before = self._running or self._waiting[0]
+            order = self._orders.get(before)
+            if before == job_id or order is None:
+                return "waits for its turn on this host"
+            of = f" of {order.source_group}" if order.source_group else ""
+            return f"waits for the end of the {order.kind}{of} (job {before})"
 
     def start(self) -> None:
         """Take up what an agent before this one has left, then work."""
@@ -102,14 +149,14 @@ class Jobs:
             known = self._journal.result(job_id)
             if known:
                 self._repeat(known)
-            elif job_id == self._running:
+            elif job_id == self._running or (job_id in self._waiting and self._journal.of(job_id).is_under_way()):
                 directory = self._journal.of(job_id)
                 if directory.exit_code() is None:
                     try:
                         directory.ask_cancel()
                     except OSError as error:
                         log.error("The cancel of job %s cannot be written: %s", job_id, error)
-                if self._execution:
+                if self._execution and job_id == self._running:
                     self._execution.wake()
             else:
                 if job_id in self._waiting:
@@ -121,7 +168,8 @@ class Jobs:
                         reason="cancelled",
                         message="The job was cancelled before it began.",
                         finished_at=clock.now(),
-                    )
+                    ),
+                    self._orders.get(job_id),
                 )
 
     def retry(self) -> None:
@@ -143,9 +191,11 @@ class Jobs:
                     reason="disk_full",
                     message=f"The agent cannot write down the job ({error.strerror}). Free some space on the host.",
                     finished_at=clock.now(),
-                )
+                ),
+                order,
             )
             return
+        self._orders[order.job_id] = order
         self._waiting.append(order.job_id)
         self._arrived.notify_all()
 
@@ -153,8 +203,10 @@ class Jobs:
         if not self._outbox.has(kind="job.finished", job_id=result.job_id):
             self._outbox.add(result)
 
-    def _end(self, result: JobFinished) -> None:
+    def _end(self, result: JobFinished, order: CommandRun | None = None) -> None:
         """Record the one result, then report it; in this order a crash between the two repeats the report only."""
+        result = dataclasses.replace(result, **orders.facts(order))
+        self._orders.pop(result.job_id, None)
         self._journal.finish(result)
         self._outbox.add(result)
         self._outbox.forget_bookmark(result.job_id)
@@ -182,7 +234,8 @@ class Jobs:
                 self._repeat(result)
                 self._not_reported.add(result.job_id)
                 self._mark_reported()
-        elif directory.order() is not None:
+        elif (order := directory.order()) is not None:
+            self._orders[directory.job_id] = order
             self._waiting.append(directory.job_id)
         elif (directory.path / "order.json").exists():
             self._end(
@@ -192,7 +245,8 @@ class Jobs:
                     reason="interrupted",
                     message="The agent's record of this job was damaged. Run the job again.",
                     finished_at=clock.now(),
-                )
+                ),
+                self.scheduled(directory.job_id),
             )
         else:
             directory.remove()
@@ -220,7 +274,7 @@ class Jobs:
         """What to start now: while held only what has been started before."""
         if not self._is_held:
             return self._waiting[0] if self._waiting else None
-        return next((job for job in self._waiting if self._journal.of(job).has_intent()), None)
+        return next((job for job in self._waiting if self._journal.of(job).is_under_way()), None)
 
     def _run(self, execution: Execution, job_id: str) -> None:
         result: JobFinished | None
@@ -240,7 +294,9 @@ class Jobs:
             )
         with self._lock:
             if result is not None:
-                self._end(result)
+                self._end(result, self._orders.get(job_id))
             self._running = None
             self._execution = None
             self._arrived.notify_all()
+        if result is not None:
+            execution.afterwards(result)

@@ -1,11 +1,16 @@
 """The journal of jobs: one directory per job whose files alone tell, after any crash, what was done.
 
 order.json    accepted, and not lost any more
+begun.json    begun, and since when: its time box runs
+hooked        the hooks' turn has come: the one after the backup is due, whatever happens
+pre, post     the hooks, each a directory with intent.json, claim, pid, out and exit-N of its own
+launch.json   when restic was started, and from where on it writes; apart, since agents of before must read the intent
 intent.json   about to start: from here on the job is never started anew
 claim/        made by the wrapper just before restic, or by a recovery that forbids the start
 pid           of restic and of its wrapper, with their start times
 out, err      what restic says
 cancel        a cancel arrived
+time_box      the time box was over
 exit-N        restic's exit code, renamed from `ending`, which needs no disk space
 result.json   how the job ended; all else of the job is removed after it
 reported      the result is in the outbox
@@ -16,18 +21,22 @@ import json
 import logging
 import os
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import durable
-from rm.shared import ids
+from agent import clock, durable
+from agent.platform import linux
+from rm.shared import ids, instants
 from rm.shared.fields import FieldError, build
 from rm.shared.protocol import CommandRun, JobFinished
 
 log = logging.getLogger("agent.journal")
 
 KEEP_FINISHED = 200
+FUTURE_SECONDS = 60.0
+_OF_LAUNCH = ("launched_at", "out_from", "err_from")
 DISK_FULL = "full"
 
 
@@ -39,6 +48,28 @@ class Intent:
     command: str
     boot_id: str
     missing: list[str] = field(default_factory=list)
+    launched_at: str = ""
+    out_from: int = 0
+    err_from: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """When a job was begun, by the clock and by the machine's own count of seconds since its start."""
+
+    at: str
+    boot_id: str
+    boot_seconds: float
+
+    @classmethod
+    def now(cls) -> "Begun":
+        return cls(at=clock.now(), boot_id=linux.boot_id(), boot_seconds=linux.boot_seconds())
+
+    def elapsed(self) -> float:
+        """Seconds since then; a clock that is set meanwhile does not matter unless the machine was restarted."""
+        if self.boot_id == linux.boot_id():
+            return max(0.0, linux.boot_seconds() - self.boot_seconds)
+        return max(0.0, (instants.from_text(clock.now()) - instants.from_text(self.at)).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +121,44 @@ class JobDirectory:
     def accepted_at(self) -> str:
         return str((self._json("order.json") or {}).get("accepted_at", ""))
 
+    def begun(self) -> Begun | None:
+        raw = self._json("begun.json")
+        try:
+            return Begun(**raw) if raw else None
+        except TypeError:
+            return None
+
+    def begin(self) -> Begun:
+        """The moment at which the job was begun, made durable now if it is not yet; raises OSError."""
+        found = self.begun()
+        if found is None:
+            found = Begun.now()
+            self._write("begun.json", dataclasses.asdict(found))
+        return found
+
+    def hook(self, phase: str) -> "JobDirectory":
+        """The files of the hook before ("pre") or after ("post") the backup; the directory may not exist."""
+        return JobDirectory(self.path / phase)
+
+    def are_hooks_due(self) -> bool:
+        return (self.path / "hooked").exists()
+
+    def note_hooks_due(self) -> None:
+        """From now on the hook after the backup runs, whatever happens; raises OSError when the disk refuses it."""
+        durable.write(self.path / "hooked", b"")
+
+    def is_under_way(self) -> bool:
+        """Whether a process of this job may run already."""
+        return self.has_intent() or self.are_hooks_due()
+
     def intent(self) -> Intent | None:
         raw = self._json("intent.json")
+        if raw is None:
+            return None
+        known = {spec.name for spec in dataclasses.fields(Intent)}
+        found = {name: value for name, value in ((self._json("launch.json") or {}) | raw).items() if name in known}
         try:
-            return Intent(**raw) if raw else None
+            return Intent(**found)
         except TypeError:
             return None
 
@@ -103,7 +168,22 @@ class JobDirectory:
     def intend(self, intent: Intent) -> None:
         """Make the start durable before it happens; raises OSError when the disk refuses it."""
         (self.path / "ending").touch(mode=0o600)
-        self._write("intent.json", dataclasses.asdict(intent))
+        body = dataclasses.asdict(intent)
+        self._write("launch.json", {name: body.pop(name) for name in _OF_LAUNCH})
+        self._write("intent.json", body)
+
+    def withdraw(self) -> None:
+        """Restic ended without having done anything: the job is as if it had not been started. Raises OSError."""
+        (self.path / "intent.json").unlink()
+        durable.sync_directory(self.path)
+
+    def clear(self) -> None:
+        """Make room for a start when there is no intent: what an earlier one that did nothing has left is removed."""
+        for name in self._names():
+            if name in ("pid", "ending") or name.startswith("exit-"):
+                (self.path / name).unlink()
+        if (self.path / "claim").exists():
+            (self.path / "claim").rmdir()
 
     def claim(self) -> bool:
         """Forbid a start that has not happened yet; False when restic was started before."""
@@ -136,6 +216,16 @@ class JobDirectory:
 
     def cancel_asked(self) -> bool:
         return (self.path / "cancel").exists()
+
+    def end_time_box(self) -> None:
+        """Note that the job is ended because its time is over."""
+        (self.path / "time_box").touch(mode=0o600)
+
+    def is_time_box_over(self) -> bool:
+        return (self.path / "time_box").exists()
+
+    def is_to_end(self) -> bool:
+        return self.cancel_asked() or self.is_time_box_over()
 
     def result(self) -> JobFinished | None:
         raw = self._json("result.json")
@@ -233,6 +323,16 @@ class Journal:
     def prune(self) -> None:
         """Forget the oldest results beyond the newest 200, never one that is not in the outbox yet."""
         ended = [d for d in self.directories() if d.is_reported() and d.job_id not in self.unsaved]
-        ended.sort(key=lambda d: (d.path / "result.json").stat().st_mtime if (d.path / "result.json").exists() else 0.0)
+        now = time.time()
+        ended.sort(key=lambda directory: _age_mark(directory.path / "result.json", now))
         for directory in ended[:-KEEP_FINISHED]:
             directory.remove()
+
+
+def _age_mark(file: Path, now: float) -> float:
+    """When the file was written; what a clock that was ahead had written is older than all that came since."""
+    try:
+        written = file.stat().st_mtime
+    except OSError:
+        return 0.0
+    return written if written <= now + FUTURE_SECONDS else 0.0

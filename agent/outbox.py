@@ -13,13 +13,14 @@ from typing import Any
 
 from agent.report import LOG, Report, cut
 from rm.shared import ids
-from rm.shared.protocol import FROM_AGENT, encode
+from rm.shared.protocol import FROM_AGENT, SnapshotsReport, encode
 
 log = logging.getLogger("agent.outbox")
 
 RESERVE_BYTES = 256 * 1024
 HELD_LOG_BYTES = 8 * 1024 * 1024
 _NAMES = {type_: name for name, type_ in FROM_AGENT.items()}
+_LISTING = _NAMES[SnapshotsReport]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS report (
@@ -56,6 +57,7 @@ class Outbox:
         self._lock = threading.RLock()
         self._held: list[tuple[Report, tuple[str, str] | None]] = []
         self._done_unsaved: set[str] = set()
+        self._newest_listings: dict[str, int] = {}
         self._problems: dict[str, str] = {}
         self._reserve = path.with_name("outbox.reserve")
         self._db = self._open()
@@ -69,11 +71,17 @@ class Outbox:
         return self.add_all([payload], bookmark=bookmark)[0]
 
     def add_all(self, payloads: list[Any], *, bookmark: tuple[str, str] | None = None) -> list[str]:
-        """Keep several reports in one transaction, with the bookmark that belongs behind the last."""
+        """Keep several reports in one transaction, with the bookmark that belongs behind the last.
+
+        A list of a repository's snapshots takes the place of the one before, which nobody needs any more.
+        """
         made = [(payload, ids.new_ulid()) for payload in payloads]
         with self._lock:
+            self._replace_listings({one.repository_id for one in payloads if isinstance(one, SnapshotsReport)})
             for payload, message_id in made:
                 job_id = str(getattr(payload, "job_id", "") or getattr(payload, "attempt_id", ""))
+                if isinstance(payload, SnapshotsReport):
+                    job_id = payload.repository_id
                 frame = encode(payload, message_id)
                 self._held.append((Report(self._next_seq, message_id, _NAMES[type(payload)], job_id, frame), None))
                 self._next_seq += 1
@@ -273,10 +281,24 @@ class Outbox:
             self._roll_back()
         return freed
 
+    def _replace_listings(self, repository_ids: set[str]) -> None:
+        """What is held or kept of these repositories' lists before this moment goes when the new ones are kept."""
+        self._newest_listings |= dict.fromkeys(repository_ids, self._next_seq)
+        self._held = [
+            (report, mark)
+            for report, mark in self._held
+            if mark or report.type != _LISTING or report.job_id not in repository_ids
+        ]
+
     def _save_held(self) -> None:
-        waiting = list(self._held)
+        waiting, listings = list(self._held), dict(self._newest_listings)
+        removed: list[int] = []
 
         def change(db: sqlite3.Connection) -> None:
+            removed.clear()
+            for repository_id, first in listings.items():
+                query = "DELETE FROM report WHERE type = ? AND job_id = ? AND seq < ? RETURNING size"
+                removed.extend(size for (size,) in db.execute(query, (_LISTING, repository_id, first)).fetchall())
             for report, mark in waiting:
                 db.execute(
                     "INSERT INTO report (seq, id, type, job_id, size, cut_lines, frame) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -287,8 +309,9 @@ class Outbox:
 
         if self._write(change):
             self._held.clear()
-            self._count += len(waiting)
-            self._bytes += sum(report.size for report, _ in waiting)
+            self._newest_listings.clear()
+            self._count += len(waiting) - len(removed)
+            self._bytes += sum(report.size for report, _ in waiting) - sum(removed)
             return
         self._bound_held()
 

@@ -8,6 +8,7 @@ from agent import restic
 from agent.journal import JobDirectory
 
 TAIL_BYTES = 64 * 1024
+WHOLE_BYTES = 64 * 1024 * 1024
 
 
 def printable(name: str) -> str:
@@ -15,10 +16,10 @@ def printable(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if "\n" in name else name
 
 
-def _tail(path: Path) -> bytes:
+def _tail(path: Path, start: int = 0) -> bytes:
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            file.seek(max(start, path.stat().st_size - TAIL_BYTES))
             return file.read()
     except OSError:
         return b""
@@ -33,11 +34,24 @@ def find_summary(out: Path) -> dict[str, Any] | None:
     return None
 
 
+def whole(directory: JobDirectory) -> str:
+    """All that restic printed since its last start; of a list that is more than 64 MiB only the beginning."""
+    intent = directory.intent()
+    try:
+        with open(directory.out, "rb") as file:
+            file.seek(intent.out_from if intent else 0)
+            return restic.readable(file.read(WHOLE_BYTES))
+    except OSError:
+        return ""
+
+
 def error_text(directory: JobDirectory) -> str:
     """What restic said in words; its status lines hold file names, which could read like errors."""
     found = []
-    for path in (directory.out, directory.err):
-        for raw in _tail(path).split(b"\n"):
+    intent = directory.intent()
+    starts = (intent.out_from, intent.err_from) if intent else (0, 0)
+    for path, start in zip((directory.out, directory.err), starts, strict=True):
+        for raw in _tail(path, start).split(b"\n"):
             text = restic.readable(raw)
             message = restic.parse_line(text)
             shown = text if message is None else restic.describe_message(message)

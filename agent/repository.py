@@ -2,17 +2,22 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 
-from agent import restic, runner, upkeep
+from agent import lock_files, restic, runner
 from agent.config import Config, Paths
 from agent.http import proxy_variables
+from agent.locks import Lock, parse
 from agent.platform import linux
 from agent.secrets import SecretsFile
 from agent.tool import Tool, ToolFinder
 from rm.shared.protocol import RepositoryConfig, Snapshot
 
 ASK_SECONDS = 60.0
+STATS_SECONDS = 120.0
+LOCKS_READ = 20
+LOCKS_REMEMBERED = 500
 
 
 class NotUsable(Exception):
@@ -32,7 +37,23 @@ class Repository:
     tool: Tool
     program: str
     environment: dict[str, str]
-    bandwidth: list[str]
+    settings: Config
+    # A lock's id is the hash of what it says, so what was read once need not be read again.
+    seen_locks: dict[str, Lock] = field(default_factory=dict, compare=False)
+
+    @property
+    def bandwidth(self) -> list[str]:
+        """What the host's owner has set as options."""
+        return self.limits()
+
+    def limits(self, *, upload: int = 0, download: int = 0) -> list[str]:
+        """The limits in KiB/s as options; what the host's owner has set is never exceeded, 0 is no limit."""
+        own = self.settings.limits
+        wanted = {
+            "upload": _stricter(own.upload_kib_per_second, upload),
+            "download": _stricter(own.download_kib_per_second, download),
+        }
+        return [f"--limit-{name}={limit}" for name, limit in wanted.items() if limit]
 
     def identity(self, *, timeout_seconds: float = ASK_SECONDS) -> tuple[str | None, restic.Meaning]:
         """The id in restic's own config, and what the attempt to open the repository means."""
@@ -58,21 +79,49 @@ class Repository:
         """Remove the locks whose owners are gone; whether that worked."""
         return self._ask(["unlock"], ASK_SECONDS).code == 0
 
-    def locks(self) -> list[upkeep.Lock] | None:
+    def total_bytes(self, *, stop: threading.Event) -> int | None:
+        """The size of the data in the repository, None when it cannot be told in time or the agent stops."""
+        answer = runner.ask(
+            self.program, ["stats", "--mode", "raw-data", "--json", "--no-lock"], environment=self.environment,
+            timeout_seconds=STATS_SECONDS, stop=stop,
+        )  # fmt: skip
+        try:
+            return restic.number(json.loads(answer.out)["total_size"]) if answer.code == 0 else None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def locks(self) -> list[Lock] | None:
         """The locks in the repository, the first few with their owners; None when they cannot be listed."""
+        if lock_files.are_none(self.config.location):
+            return []
         answer = self._ask(["list", "locks", "--no-lock"], ASK_SECONDS)
         if answer.code != 0:
             return None
         ids = [word for word in restic.readable(answer.out).split() if len(word) == 64]
-        told = [self._lock(one) for one in ids[: upkeep.LOCKS_TOLD]]
-        return told + [upkeep.Lock(one) for one in ids[upkeep.LOCKS_TOLD :]]
+        if len(self.seen_locks) > LOCKS_REMEMBERED:
+            self.seen_locks.clear()
+        told = [self._lock(one) for one in ids[:LOCKS_READ]]
+        return told + [Lock(one) for one in ids[LOCKS_READ:]]
 
-    def _lock(self, lock_id: str) -> upkeep.Lock:
-        answer = self._ask(["cat", "lock", lock_id, "--no-lock"], ASK_SECONDS)
-        return upkeep.parse_lock(lock_id, restic.readable(answer.out))
+    def remove_lock(self, lock_id: str) -> bool:
+        """Remove this one lock and no other; False where that is not possible."""
+        return lock_files.remove(self.config, self.settings, lock_id)
+
+    def _lock(self, lock_id: str) -> Lock:
+        if lock_id not in self.seen_locks:
+            answer = self._ask(["cat", "lock", lock_id, "--no-lock"], ASK_SECONDS)
+            found = parse(lock_id, restic.readable(answer.out))
+            if not found.hostname:
+                return found
+            self.seen_locks[lock_id] = found
+        return self.seen_locks[lock_id]
 
     def _ask(self, arguments: list[str], timeout_seconds: float) -> runner.Answer:
         return runner.ask(self.program, arguments, environment=self.environment, timeout_seconds=timeout_seconds)
+
+
+def _stricter(one: int, other: int) -> int:
+    return min(one, other) if one and other else one or other
 
 
 def maintenance(config: RepositoryConfig) -> RepositoryConfig:
@@ -95,6 +144,7 @@ class Repositories:
         self._config = config
         self._secrets = secrets
         self._tools = tools
+        self._seen_locks: dict[str, Lock] = {}
 
     def open(self, repository_id: str, *, for_maintenance: bool = False) -> Repository:
         """The repository and restic, ready to be run; raises NotUsable or SecretsCorrupt.
@@ -119,7 +169,4 @@ class Repositories:
             temporary=str(self._paths.temporary),
             proxies=proxy_variables(self._config),
         )
-        limits = self._config.limits
-        bandwidth = [f"--limit-upload={limits.upload_kib_per_second}"] if limits.upload_kib_per_second else []
-        bandwidth += [f"--limit-download={limits.download_kib_per_second}"] if limits.download_kib_per_second else []
-        return Repository(found, tool, tool.path, environment, bandwidth)
+        return Repository(found, tool, tool.path, environment, self._config, self._seen_locks)

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from agent import upkeep
+from agent import locks, upkeep
 from rm.shared import instants
 from rm.shared.protocol import CommandRun, RepositoryConfig, Snapshot
 from rm.shared.words import counted
 
 OLDEST = (0, 14)
+# No longer: while restic itself waits nobody sees what for; after that the agent waits and says it.
+RETRY_LOCK_SECONDS = 60
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KINDS = ("init", "backup", "snapshots", *upkeep.KINDS)
+KINDS = ("init", "backup", "snapshots", "restore", "diff", *upkeep.KINDS)
 
 # Restic 0.14 leaves its lock behind on SIGTERM and removes it on SIGINT; later versions remove it on both.
 CANCEL_SIGNAL = signal.SIGINT
@@ -37,8 +39,13 @@ def step(order: CommandRun, *, directory: str, version: tuple[int, ...], hostnam
     if order.kind in upkeep.KINDS:
         return Step(upkeep.arguments(order))
     arguments = ["backup", "--json"]
-    if order.source_group:
-        arguments += ["--tag", order.source_group.replace(",", "_")]
+    tags = [order.source_group, *(order.group.tags if order.group else [])]
+    for tag in dict.fromkeys(tag.replace(",", "_") for tag in tags if tag.strip()):
+        arguments += ["--tag", tag]
+    if order.group and order.group.one_file_system:
+        arguments.append("--one-file-system")
+    if order.group and order.group.exclude_caches:
+        arguments.append("--exclude-caches")
     arguments += ["--host", order.hostname or hostname]
     files = {"includes": b"".join(path_bytes(name) + b"\0" for name in order.includes)}
     arguments += ["--files-from-raw", f"{directory}/includes"]
@@ -46,6 +53,14 @@ def step(order: CommandRun, *, directory: str, version: tuple[int, ...], hostnam
         files["excludes"] = b"".join(exclude_pattern(name) + b"\n" for name in order.excludes)
         arguments += ["--exclude-file", f"{directory}/excludes"]
     return Step(arguments, files)
+
+
+def retry_lock(order: CommandRun, version: tuple[int, ...]) -> list[str]:
+    """Has a restic that can wait for a lock itself, so that one which appears at the last moment fails no job."""
+    patience = order.group.lock_wait_seconds if order.group else RETRY_LOCK_SECONDS
+    if version < (0, 16) or order.kind not in (*locks.SHARED, *locks.EXCLUSIVE) or not patience:
+        return []
+    return [f"--retry-lock={min(patience, RETRY_LOCK_SECONDS)}s"]
 
 
 def path_bytes(name: str) -> bytes:
@@ -320,11 +335,18 @@ def _snapshot(item: dict[str, Any]) -> Snapshot:
         total_bytes=_known(summary, "total_bytes_processed"),
         total_files=_known(summary, "total_files_processed"),
         data_added=_known(summary, "data_added"),
+        utc_offset_minutes=utc_offset(str(item["time"])),
     )
 
 
 def _known(summary: dict[str, Any], name: str) -> int | None:
     return number(summary[name]) if name in summary else None
+
+
+def utc_offset(text: str) -> int:
+    """How many minutes the clock of restic's time is ahead of UTC; 0 for a text without an offset."""
+    found = re.search(r"([+-])(\d\d):(\d\d)$", text)
+    return int(f"{found[1]}1") * (int(found[2]) * 60 + int(found[3])) if found else 0
 
 
 def instant(text: str) -> str:

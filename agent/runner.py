@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from agent.platform import linux
 
 MAX_LINE_BYTES = 256 * 1024
 CHUNK_BYTES = 1024 * 1024
+STOP_POLL_SECONDS = 0.3
 
 # The wrapper outlives the agent and notes restic's pid and exit code. `ending` was made before restic started,
 # so that noting the code is a rename, which a full disk does not refuse. `claim` decides a race with a recovery
@@ -85,6 +87,35 @@ class Running:
             if pid != found.wrapper:
                 _kill(pid, signal.SIGKILL)
 
+    def is_kept(self) -> bool:
+        """Whether the process that stays with restic, or with a hook, still lives."""
+        if self._child is not None:
+            return self._child.poll() is None
+        found = self.directory.processes()
+        return self._same_boot and found is not None and linux.start_time(found.wrapper) == found.wrapper_started
+
+    def signal_keeper(self, number: int) -> bool:
+        """Send a signal to what stays with a hook; False when it is not there."""
+        found = self.directory.processes()
+        if found is None or not self._same_boot or linux.start_time(found.wrapper) != found.wrapper_started:
+            return False
+        return _kill(found.wrapper, number)
+
+    def kill_keeper(self) -> None:
+        """End what stays with a hook, so that the hook counts as lost."""
+        self.signal_keeper(signal.SIGKILL)
+
+    def kill_session(self) -> None:
+        """End a hook and all that it has started and that has not left its session."""
+        found = self.directory.processes()
+        if found is None or not self._same_boot:
+            return
+        members = linux.session_members(found.restic)
+        # Another process may lead a session of that number by now, but then it is as old as its own start.
+        if linux.start_time(found.restic) in (None, found.restic_started):
+            for pid in members:
+                _kill(pid, signal.SIGKILL)
+
 
 def start(
     directory: JobDirectory, *, program: str, arguments: list[str], environment: dict[str, str], intent: Intent
@@ -136,9 +167,10 @@ class Answer:
 
 
 def ask(
-    program: str, arguments: list[str], *, environment: dict[str, str], timeout_seconds: float, grace_seconds: float = 2
-) -> Answer:
-    """Run restic for a question, and end it and its children after the timeout."""
+    program: str, arguments: list[str], *, environment: dict[str, str], timeout_seconds: float,
+    grace_seconds: float = 2, stop: threading.Event | None = None,
+) -> Answer:  # fmt: skip
+    """Run restic for a question, and end it and its children after the timeout, or when `stop` is set."""
     try:
         child = subprocess.Popen(
             [program, *arguments],
@@ -152,7 +184,7 @@ def ask(
     except OSError as error:
         return Answer(127, b"", str(error).encode())
     try:
-        out, err = child.communicate(timeout=timeout_seconds)
+        out, err = _communicate(child, timeout_seconds, stop)
         return Answer(child.returncode, out, err)
     except subprocess.TimeoutExpired:
         _kill(child.pid, signal.SIGINT)
@@ -162,6 +194,18 @@ def ask(
             _kill_group(child.pid)
             out, err = child.communicate()
         return Answer(None, out, err)
+
+
+def _communicate(child: "subprocess.Popen[bytes]", seconds: float, stop: threading.Event | None) -> tuple[bytes, bytes]:
+    if stop is None:
+        return child.communicate(timeout=seconds)
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return child.communicate(timeout=STOP_POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop.is_set() or time.monotonic() > until:
+                raise
 
 
 def wait_for_end(running: Running, *, seconds: float) -> None:

@@ -14,23 +14,35 @@ import websocket
 
 from agent import clock, release_info, restic, selftest, status
 from agent import config as configuration
+from agent.browsing import Browsing
 from agent.commands import Commands
 from agent.config import Config, Paths
 from agent.errors import EXIT_OK, EXIT_RESTART, ConfigurationError
-from agent.execution import Surroundings
 from agent.health import Health
+from agent.hooks import Hooks
 from agent.http import Transport
+from agent.job import Surroundings
 from agent.jobs import Jobs
 from agent.journal import Journal
+from agent.known import Known
 from agent.link import Backoff, Ending, Link
+from agent.listings import Listings
+from agent.locks import Ledger
 from agent.outbox import Outbox
 from agent.platform import linux
+from agent.questions import Questions
 from agent.repository import Repositories
+from agent.schedules.firing import Schedules
+from agent.schedules.record import RecordFile
+from agent.schedules.stored import StoredSchedules
+from agent.schedules.waking import BeatFile, Clocks
 from agent.secrets import SecretsFile
 from agent.session import ANSWER_SECONDS, WELCOME_SECONDS, Outgoing, Session
+from agent.target import Places
 from agent.tool import ToolFinder
 from agent.update import assemble
 from agent.update.engine import Updates
+from agent.usual import Usual
 from agent.wake import Bell
 from agent.watchdog import Watchdog
 from rm.shared import instants
@@ -39,6 +51,7 @@ from rm.shared.protocol import PROTOCOL_VERSION, Heartbeat, Hello, JobProgress, 
 log = logging.getLogger("agent")
 
 STOP_SECONDS = 3.0
+FEATURES = ("schedules", "browse", "restore", "diff", "forget", "hooks", "time_box")
 LOCK_SECONDS = 2.0
 
 
@@ -55,8 +68,9 @@ class RunningAgent:
     """One agent on one root; `run` returns after `stop`. Raises ConfigurationError when it cannot begin."""
 
     def __init__(
-        self, paths: Paths, config: Config, *, patience: Patience | None = None, backoff: Backoff | None = None
-    ) -> None:
+        self, paths: Paths, config: Config, *, patience: Patience | None = None, backoff: Backoff | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:  # fmt: skip
         self._patience = patience or Patience()
         paths.make()
         self._lock_file = lock(paths)
@@ -80,6 +94,8 @@ class RunningAgent:
         self.tools = ToolFinder(paths, config)
         self.outgoing = Outgoing()
         repositories = Repositories(paths=paths, config=config, secrets=self.secrets, tools=self.tools)
+        stored = StoredSchedules(paths.state)
+        self.hooks = Hooks(paths, config, shell_of=stored.shell_of)
         self.jobs = Jobs(
             journal=Journal(paths.jobs),
             around=Surroundings(
@@ -88,10 +104,27 @@ class RunningAgent:
                 outbox=self.outbox,
                 show_progress=self._show_progress,
                 stop=self._stopping,
+                places=Places(paths.restore, allows_in_place=config.restore_in_place),
+                hooks=self.hooks,
+                ledger=Ledger(paths.state / "restics.json"),
+                known=Known(paths.state / "repositories.json"),
+                usual=Usual(paths.state / "usual.json"),
                 grace_seconds=self._patience.grace_seconds,
             ),
+            changed=self._jobs_changed,
+        )
+        self.schedules = Schedules(
+            stored=stored,
+            record=RecordFile(paths.state),
+            beat=BeatFile(paths.state),
+            jobs=self.jobs,
+            outbox=self.outbox,
+            hostname=config.hostname or linux.hostname(),
+            host=self.secrets.load().host_id,
+            clocks=clocks,
             changed=self.bell.ring,
         )
+        self.jobs.scheduled = self.schedules.run_of
         transport = Transport(config)
         self.updates = Updates(
             assemble.kit(
@@ -114,11 +147,16 @@ class RunningAgent:
             outbox=self.outbox,
             outgoing=self.outgoing,
             secrets=self.secrets,
-            repositories=repositories,
+            questions=Questions(
+                repositories=repositories, secrets=self.secrets, browsing=Browsing(self._new_listings(paths))
+            ),
             updates=self.updates,
+            schedules=self.schedules,
             wake=self.bell.ring,
         )
-        self.health = Health(paths=paths, outbox=self.outbox, secrets=self.secrets, tools=self.tools)
+        self.health = Health(
+            paths=paths, outbox=self.outbox, secrets=self.secrets, tools=self.tools, schedules=self.schedules
+        )
         self._status = status.Status(
             pid=os.getpid(),
             started=linux.start_time(os.getpid()) or "",
@@ -140,16 +178,26 @@ class RunningAgent:
             watchdog=self._watchdog,
         )
 
+    def _new_listings(self, paths: Paths) -> Listings:
+        listings = Listings(paths.temporary / "listings")
+        try:
+            listings.clear()
+        except OSError as error:
+            log.warning("What an agent before this one had listed could not be removed: %s", error)
+        return listings
+
     def run(self) -> int:
         """Work until `stop`, or until another release is to take this one's place; the exit code of the process."""
         log.info("rm-agent %s (%d) for %s", self.release.version, self.release.seq, self.config.server)
         self.updates.settle()
         self.jobs.start()
+        self.schedules.start()
         self.write_status()
         try:
             self._link.run()
         finally:
             self.updates.stop(is_ordered=self._is_stop_ordered)
+            self.schedules.stop(seconds=STOP_SECONDS)
             self.jobs.stop(seconds=STOP_SECONDS)
             if self.jobs.running:
                 log.info("Job %s runs on and is taken up again at the next start.", self.jobs.running)
@@ -191,6 +239,7 @@ class RunningAgent:
             init=linux.init_system(),
             boot_id=linux.boot_id(),
             config_version=self.secrets.load().config_version,
+            schedule_version=self.schedules.stored.version,
             running_job=self.jobs.running,
             pinned=self.updates.is_pinned,
             update=self.updates.for_hello(),
@@ -198,6 +247,11 @@ class RunningAgent:
             timezone=linux.timezone_name(),
             machine_id=linux.machine_id(),
             problems=self.health.problems(),
+            features=[*FEATURES],
+            hooks=self.hooks.names(),
+            hooks_policy=self.hooks.policy,
+            restore_in_place=self.config.restore_in_place,
+            restore_directory=str(self.paths.restore),
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -207,7 +261,9 @@ class RunningAgent:
             outbox_reports=reports,
             outbox_bytes=size,
             running_job=self.jobs.running,
+            next_runs=list(self.schedules.told.next_runs),
             problems=self.health.problems(),
+            groups=list(self.schedules.told.groups),
         )
 
     def welcomed(self, welcome: Welcome) -> None:
@@ -242,10 +298,16 @@ class RunningAgent:
         found = self._status
         found.restic_version = tool.version_text
         found.running_job = self.jobs.running
+        found.schedule_version = self.schedules.stored.version
+        found.schedules = list(self.schedules.told.lines)
         found.outbox_reports, found.outbox_bytes = self.outbox.load()
         found.problems = self.health.problems()
         found.written_at = clock.now()
         status.write(self.paths, found)
+
+    def _jobs_changed(self) -> None:
+        self.bell.ring()
+        self.schedules.ring()
 
     def _while_waiting(self) -> None:
         self.tick()

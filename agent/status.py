@@ -25,6 +25,8 @@ class Status:
     running_job: str | None = None
     outbox_reports: int = 0
     outbox_bytes: int = 0
+    schedule_version: int = 0
+    schedules: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     written_at: str = ""
 
@@ -65,6 +67,9 @@ def describe(status: Status | None) -> list[str]:
         f"Job: {status.running_job or 'none'}",
         f"Outbox: {counted(status.outbox_reports, 'report')}, {counted(status.outbox_bytes, 'byte')}",
     ]
+    if status.schedule_version:
+        lines.append(f"Schedules: version {status.schedule_version}")
+    lines += status.schedules
     if status.trouble and not status.connected_since:
         lines.append(f"Trouble: {status.trouble}")
     if status.next_attempt_at and not status.connected_since:

@@ -75,7 +75,9 @@ def _remove(paths: Paths, *, is_installed: bool) -> Iterator[str]:
     if is_installed and Path("/run/systemd/system").is_dir():
         _systemctl("daemon-reload")
         _systemctl("reset-failed", UNIT.name)
-    for directory in (WRITABLE.parent if is_installed else None, paths.config_file.parent, paths.restore):
+    for directory in (
+        WRITABLE.parent if is_installed else None, paths.hooks, paths.config_file.parent, paths.restore
+    ):  # fmt: skip
         _remove_empty(directory)
     _remove_empty(paths.restore.parent if is_installed else None)
 

@@ -1,15 +1,15 @@
-"""Keeping a repository in order: how check, unlock and prune are called, and what their ends mean; runs nothing."""
+"""Keeping a repository in order: how check, unlock, prune, forget are called and what their ends mean; runs nothing."""
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from agent import retention
+from agent.locks import Lock
 from rm.shared.protocol import CommandRun
 from rm.shared.words import counted
 
-KINDS = ("check", "unlock", "prune")
+KINDS = ("check", "unlock", "prune", "forget")
 # What these do needs the right to delete, which the everyday credential may not have.
 NEED_MAINTENANCE = ("prune", "forget")
 # What these write must not land in a repository that is not the one that the server knows.
@@ -29,24 +29,10 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True)
-class Lock:
-    """A lock that some restic holds, or left behind."""
-
-    id: str
-    hostname: str = ""
-    pid: int = 0
-    since: str = ""
-    is_exclusive: bool = False
-
-    def __str__(self) -> str:
-        kind = "exclusive lock" if self.is_exclusive else "lock"
-        owner = f" of {self.hostname}, process {self.pid}, since {self.since}" if self.hostname else ""
-        return f"{kind} {self.id[:8]}{owner}"
-
-
 def arguments(order: CommandRun) -> list[str]:
     """The restic call of such an order."""
+    if order.kind == "forget":
+        return retention.arguments(order)
     if order.kind == "check" and (subset := str(order.parameters.get("subset") or "")):
         if not re.fullmatch(r"\d{1,3}/\d{1,3}", subset):
             raise ValueError(f"not a subset: {subset[:20]!r}")
@@ -69,21 +55,6 @@ def progress(text: str) -> dict[str, Any] | None:
     if found is None or float(found[1]) >= 100:
         return None
     return {"message_type": "status", "percent_done": float(found[1]) / 100}
-
-
-def parse_lock(lock_id: str, text: str) -> Lock:
-    """A lock as `restic cat lock` prints it; only its id if that cannot be read."""
-    try:
-        raw = json.loads(text)
-        return Lock(
-            id=lock_id,
-            hostname=str(raw.get("hostname") or "")[:253],
-            pid=int(raw.get("pid") or 0),
-            since=str(raw.get("time") or "")[:19],
-            is_exclusive=raw.get("exclusive") is True,
-        )
-    except (ValueError, AttributeError, TypeError, RecursionError):
-        return Lock(id=lock_id)
 
 
 def describe_unlock(before: Sequence[Lock] | None, after: Sequence[Lock] | None) -> tuple[str, dict[str, Any]]:

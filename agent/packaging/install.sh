@@ -39,6 +39,7 @@ rm_settings() {
         link=/usr/local/bin/rm-agent unit=/etc/systemd/system/$service
         trial_path=/etc/systemd/system/rm-agent-trial.path trial_service=/etc/systemd/system/rm-agent-trial.service
     fi
+    hooks_directory=${config%/*}/hooks.d
     agent=$lib/rm-agent
     guard=$lib/rm-agent-guard
     writable_file=$unit.d/10-writable.conf
@@ -386,7 +387,7 @@ rm_tidy() {
     fi
     [ -z "$stage" ] || rm -rf "$stage"
     if [ "$code" != 0 ]; then
-        [ -n "$had_agent" ] || rmdir "$lib" "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
+        [ -n "$had_agent" ] || rmdir "$lib" "$hooks_directory" "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
         [ -z "$stopped" ] || { rm_start_again && say "The agent that was here before runs again." >&2; }
     fi
     exit "$code"
@@ -404,7 +405,7 @@ rm_run_agent() {
 }
 
 rm_make_directories() {
-    if ! { (umask 022 && mkdir -p "$lib" "${config%/*}" "${restore%/*}") && (umask 077 && mkdir -p "$state" "$restore") &&
+    if ! { (umask 022 && mkdir -p "$lib" "$hooks_directory" "${restore%/*}") && (umask 077 && mkdir -p "$state" "$restore") &&
         chmod 755 "$lib" && chmod 700 "$state" "${config%/*}" "$restore"; }; then
         die "The directories of the agent cannot be made; is the file system read-only or full?"
     fi
@@ -762,7 +763,7 @@ rm_uninstall() {
     rm -rf "$lib" "$state"
     [ -z "$link" ] || rm -f "$link"
     rm -f "$config"
-    rmdir "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
+    rmdir "$hooks_directory" "${config%/*}" "$restore" "${restore%/*}" 2>/dev/null
     say "Removed: the program, its units, its settings and its state."
     [ ! -d "$restore" ] || say "Left: $restore with what was restored."
     say "Left: all backups in their repositories, restic itself, and the host's page on the server."

@@ -6,6 +6,7 @@ import os
 import platform
 import pwd
 import socket
+import time
 from pathlib import Path
 
 OS = "linux"
@@ -46,11 +47,10 @@ def os_name() -> str:
 
 def timezone_name() -> str:
     """The IANA name of the host's zone, UTC when it cannot be told."""
-    named = os.environ.get("TZ", "").lstrip(":") or _first_line("/etc/timezone")
-    if named:
-        return named[:64]
-    target = os.path.realpath("/etc/localtime")
-    return target.partition("/zoneinfo/")[2][:64] or "UTC"
+    # What the clock goes by is /etc/localtime; /etc/timezone is not always kept beside it.
+    target = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    named = os.environ.get("TZ", "").lstrip(":") or target or _first_line("/etc/timezone")
+    return named[:64] or "UTC"
 
 
 def init_system() -> str:
@@ -86,8 +86,31 @@ def start_time(pid: int) -> str | None:
     return None if len(fields) < 20 or fields[0] in "ZX" else fields[19]
 
 
+def start_moment(pid: int) -> float | None:
+    """When a process started, in seconds since 1970 by this host's clock as it is now; None when it is gone."""
+    ticks = start_time(pid)
+    if ticks is None:
+        return None
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
+def boot_seconds() -> float:
+    """How long this machine is up, sleep included; never set back."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def session_members(session: int) -> list[int]:
+    """The processes of a session, whatever their process group."""
+    return _with_field(3, session)
+
+
 def group_members(group: int) -> list[int]:
     """The processes of a process group."""
+    return _with_field(2, group)
+
+
+def _with_field(field: int, value: int) -> list[int]:
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -95,9 +118,18 @@ def group_members(group: int) -> list[int]:
                 text = Path(f"/proc/{entry}/stat").read_text("utf-8", "replace")
             except OSError:
                 continue
-            if text.rpartition(") ")[2].split()[2] == str(group):
+            if text.rpartition(") ")[2].split()[field] == str(value):
                 found.append(int(entry))
     return found
+
+
+def written_bytes(pid: int) -> int | None:
+    """How much a process has written to files and pipes so far; None when that cannot be told."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text("ascii")
+        return int(text.partition("wchar:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def free_bytes(path: Path) -> int:

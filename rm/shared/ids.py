@@ -10,12 +10,25 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 def new_ulid(at_ms: int | None = None) -> str:
     """A fresh 26-character ULID for the given Unix time in milliseconds (default: now)."""
-    value = ((time.time_ns() // 1_000_000 if at_ms is None else at_ms) << 80) | secrets.randbits(80)
+    return ulid(time.time_ns() // 1_000_000 if at_ms is None else at_ms, secrets.randbits(80))
+
+
+def ulid(at_ms: int, tail: int) -> str:
+    """The ULID of a Unix time in milliseconds and of 80 bits."""
+    value = (at_ms << 80) | tail
     digits = []
     for _ in range(26):
         value, digit = divmod(value, 32)
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))
+
+
+def milliseconds_of(ulid: str) -> int:
+    """The Unix time, in milliseconds, that a ULID begins with."""
+    value = 0
+    for letter in ulid[:10]:
+        value = value * 32 + _ALPHABET.index(letter)
+    return value
 
 
 def is_ulid(text: object) -> bool:

@@ -414,6 +414,9 @@ class SourceGroupSpec:
     post_shell: str = field(Text(20_000), default="")
     hook_seconds: int = field(Whole(1, 86_400), "time limit of each hook", default=600)
     lock_wait_seconds: int = field(Whole(0, 86_400), "how long to wait for an exclusive lock", default=7200)
+    restic_repository_id: str = field(
+        Text(64), "the id that the repository must have; empty: it is not known yet", default=""
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -482,7 +485,9 @@ class CommandBrowse:
 
     request_id: str = field(Ulid())
     query: str = field(
-        Text(32), "test: can the repository be opened? ls: a directory of a snapshot; find: names in a snapshot"
+        Text(32),
+        "test: can the repository be opened? ls: a directory of a snapshot; find: names in a snapshot;"
+        " sizes: how much a selection holds",
     )
     repository_id: str = field(Text(64), default="")
     parameters: dict[str, Any] = field(Anything(), default_factory=dict)

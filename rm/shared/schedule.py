@@ -146,5 +146,10 @@ def zone_of_this_machine(file: Path = Path("/etc/localtime")) -> tzinfo:
 
 
 def _cron_runs(cron: str, after: datetime, zone: tzinfo) -> Iterator[datetime]:
-    for due in CronSim(cron, after.astimezone(zone)):
-        yield due.astimezone(timezone.utc)
+    last = after
+    for found in CronSim(cron, after.astimezone(zone)):
+        due = found.astimezone(timezone.utc)
+        # in the hour that comes twice it may name the first one when only the second lies ahead
+        if due > last:
+            last = due
+            yield due

@@ -98,7 +98,7 @@ class Rig:
     def stop(self) -> None:
         if self.agent and self._thread:
             self.agent.stop()
-            self._thread.join(10)
+            self._thread.join(30)
             assert not self._thread.is_alive()
             self.agent = None
 
@@ -125,7 +125,7 @@ class Rig:
     def restic(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run the real restic on the rig's repository."""
         return subprocess.run(
-            [self.program, *arguments], env=self.environment(), capture_output=True, check=False, timeout=30
+            [self.program, *arguments], env=self.environment(), capture_output=True, check=False, timeout=50
         )
 
     def environment(self) -> dict[str, str]:
@@ -161,7 +161,7 @@ class Rig:
         for child in self._children:
             if child.poll() is None:
                 child.kill()
-            child.wait(10)
+            child.wait(30)
         for pid_file in self.paths.jobs.glob("*/pid"):
             words = pid_file.read_text().split()
             try:
@@ -172,7 +172,7 @@ class Rig:
 
 @pytest.fixture(autouse=True)
 def quick_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.execution.POLL_SECONDS", 0.03)
+    monkeypatch.setattr("agent.following.POLL_SECONDS", 0.03)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def repository(rig: Rig, empty_repository: Path) -> Path:
     return Path(rig.location)
 
 
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
     """What the condition gives once it is true."""
     end = time.monotonic() + seconds
     pause = threading.Event()

@@ -16,7 +16,7 @@ from agent import clock
 from rm.shared import ids, protocol
 from rm.shared.protocol import Ack, Message, Welcome
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 40.0
 
 
 class Connection:

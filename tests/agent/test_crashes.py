@@ -12,6 +12,7 @@ import pytest
 from agent import clock, restic, runner
 from agent.journal import Intent, JobDirectory, Journal
 from agent.platform import linux
+from rm.shared import ids
 from rm.shared.protocol import CommandRun, JobFinished
 from tests.agent.conftest import Rig, until
 
@@ -34,6 +35,45 @@ def directory(rig: Rig, order: CommandRun) -> Iterator[JobDirectory]:
 
 def intent(boot_id: str | None = None) -> Intent:
     return Intent(started_at=clock.now(), command="restic backup", boot_id=boot_id or linux.boot_id())
+
+
+def test_an_agent_from_before_can_read_what_was_about_to_be_started(tmp_path: Path) -> None:
+    directory = JobDirectory(tmp_path)
+    made = Intent(started_at=clock.now(), command="restic backup", boot_id="b", launched_at=clock.now(), out_from=7)
+
+    directory.intend(made)
+
+    assert set(json.loads((tmp_path / "intent.json").read_bytes())) == {"started_at", "command", "boot_id", "missing"}
+    assert directory.intent() == made
+
+
+def test_what_a_later_agent_has_noted_besides_does_not_hide_the_intent(tmp_path: Path) -> None:
+    directory = JobDirectory(tmp_path)
+    directory.intend(intent())
+    raw = json.loads((tmp_path / "intent.json").read_bytes())
+    (tmp_path / "intent.json").write_text(json.dumps(raw | {"of_tomorrow": 1}))
+
+    assert directory.intent() == intent_of(raw)
+
+
+def intent_of(raw: dict[str, object]) -> Intent:
+    return Intent(started_at=str(raw["started_at"]), command=str(raw["command"]), boot_id=str(raw["boot_id"]))
+
+
+def test_a_clock_that_was_set_back_has_no_new_result_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.journal.KEEP_FINISHED", 2)
+    journal = Journal(tmp_path)
+    made = [ids.new_ulid() for _ in range(3)]
+    for job_id in made:
+        journal.finish(JobFinished(job_id=job_id, outcome="succeeded", finished_at=clock.now()))
+        journal.of(job_id).reported()
+    for job_id in made[:2]:
+        os.utime(tmp_path / job_id / "result.json", (2e9, 2e9))
+
+    journal.prune()
+
+    assert journal.result(made[2]) is not None
+    assert len(journal.directories()) == 2
 
 
 def launch(rig: Rig, directory: JobDirectory, order: CommandRun) -> runner.Running:

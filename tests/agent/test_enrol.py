@@ -35,7 +35,7 @@ def enroll(base: Path, url: str, *more: str, token: str = TOKEN) -> subprocess.C
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=50,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,9 @@ def test_a_restic_that_does_not_end_on_cancel_is_killed_with_its_children(rig: R
     rig.fake_restic(
         "[ $1 = backup ] || exit 1; trap '' INT TERM; sleep 300 & echo $! > $TMPDIR/child; echo ready; wait; wait"
     )
+    locks = Path(rig.location) / "locks"
+    locks.mkdir(parents=True)
+    (locks / "of-somebody").touch()
     rig.grace_seconds = 0.3
     agent = rig.start()
     order = rig.order()
@@ -222,7 +226,7 @@ def test_a_started_job_that_the_agent_does_not_know_is_lost(rig: Rig) -> None:
 def test_kinds_of_a_later_release_and_unknown_repositories_fail_with_a_reason(rig: Rig) -> None:
     rig.start()
     connection = rig.server.connected()
-    orders = {"unsupported": rig.order("restore"), "not_configured": rig.order(repository_id="other")}
+    orders = {"unsupported": rig.order("update"), "not_configured": rig.order(repository_id="other")}
 
     for order in orders.values():
         connection.send(order)
@@ -320,22 +324,27 @@ def test_progress_comes_at_once_and_carries_speed_and_time_left(rig: Rig) -> Non
         )
 
     rig.fake_restic(
-        f"[ $1 = backup ] || exit 1; echo '{status(1)}'; sleep 1.3; echo '{status(5)}';"
-        " while [ ! -e $TMPDIR/go ]; do sleep 0.05; done; exit 1"
+        f"[ $1 = backup ] || exit 1; echo '{status(1)}'; while [ ! -e $TMPDIR/on ]; do sleep 0.05; done;"
+        f" sleep 1.3; echo '{status(5)}'; while [ ! -e $TMPDIR/go ]; do sleep 0.05; done; exit 1"
     )
     rig.start()
     order = rig.order()
+    began = time.monotonic()
     rig.server.connected().send(order)
 
+    rig.server.wait_for("job.progress")
+    (rig.paths.temporary / "on").touch()
     rig.server.wait(lambda s: len(s.all("job.progress")) == 2)
+    took = time.monotonic() - began
     (rig.paths.temporary / "go").touch()
     rig.server.wait_for("job.finished")
 
     first, second = (m.payload for m in rig.server.all("job.progress"))
     assert (first.percent, first.bytes_per_second, first.files_total) == (10.0, None, 3)
     assert second.percent == 50.0
-    assert second.bytes_per_second > 1_000_000
-    assert 0 < second.seconds_left < 5
+    # Four megabytes in at least the time of the sleep, and at most that in which all of it happened.
+    assert 4_000_000 / took < second.bytes_per_second < 4_000_000 / 1.2
+    assert second.seconds_left == pytest.approx(5_000_000 / second.bytes_per_second, abs=0.1)
     assert not any("message_type" in line for line in rig.server.log(order.job_id))
     assert rig.server.all("job.finished")[0].payload.reason == "restic_failed"
 
@@ -365,7 +374,7 @@ def test_an_agent_that_fails_on_a_job_ends_restic_before_the_next(rig: Rig, monk
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("agent.execution.Execution._take_in", fail)
+    monkeypatch.setattr("agent.following.Follower._take_in", fail)
     result = rig.server.wait_for("job.finished", job_id=order.job_id).payload
 
     assert (result.outcome, result.reason) == ("failed", "agent_error")

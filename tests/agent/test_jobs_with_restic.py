@@ -10,7 +10,7 @@ import pytest
 
 from agent.platform import linux
 from rm.shared import ids
-from rm.shared.protocol import CommandBrowse, CommandCancel
+from rm.shared.protocol import CommandBrowse, CommandCancel, SourceGroupSpec
 from tests.agent.conftest import PASSWORD, Rig, until
 from tests.restserver import tools
 
@@ -64,7 +64,9 @@ def test_a_backup_reports_start_log_snapshots_and_end_in_this_order(rig: Rig, re
     finished = rig.server.wait_for("job.finished", job_id=order.job_id).payload
 
     kinds = [m.type for m in rig.server.received if m.type not in ("hello", "heartbeat", "job.progress")]
-    assert (kinds[0], kinds[-1]) == ("job.started", "job.finished")
+    # The size of the repository may come after the end.
+    kinds = kinds[: kinds.index("job.finished") + 1]
+    assert kinds[0] == "job.started"
     assert kinds.index("job.log") < kinds.index("snapshots.report") < kinds.index("repository.stats")
     listed = rig.server.all("snapshots.report")[0].payload
     assert (finished.outcome, finished.exit_code, finished.summary["files_new"]) == ("succeeded", 0, 1)
@@ -145,12 +147,13 @@ def test_a_locked_repository_is_told_and_its_lock_is_left_alone(rig: Rig, reposi
         until(rig.locks)
         held = rig.locks()
         rig.start()
-        order = rig.order()
+        order = rig.order(group=SourceGroupSpec(name="documents", lock_wait_seconds=0))
 
         rig.server.connected().send(order)
         finished = rig.server.wait_for("job.finished", job_id=order.job_id).payload
 
         assert (finished.outcome, finished.reason) == ("failed", "locked")
+        assert f"process {child.pid}" in finished.message
         assert set(held) <= set(rig.locks())
     finally:
         child.kill()
@@ -169,7 +172,9 @@ def test_a_cancel_ends_restic_and_leaves_no_lock(rig: Rig, repository: Path) -> 
     rig.server.connections[0].send(CommandCancel(job_id=order.job_id))
     finished = rig.server.wait_for("job.finished", job_id=order.job_id).payload
 
-    assert (finished.outcome, finished.reason, finished.exit_code) == ("cancelled", "cancelled", 130)
+    # A later restic that is interrupted while it saves a pack ends with 1.
+    assert (finished.outcome, finished.reason) == ("cancelled", "cancelled")
+    assert finished.exit_code in (1, 130)
     assert rig.locks() == []
 
 
@@ -206,7 +211,7 @@ def test_the_oldest_restic_removes_its_lock_on_the_signal_that_cancel_sends(rig:
         while b'"bytes_done"' not in child.stdout.readline():
             continue
         child.send_signal(number)
-        child.communicate(timeout=20)
+        child.communicate(timeout=45)
         left[number] = len(rig.locks())
         rig.restic("unlock", "--remove-all")
 
@@ -282,7 +287,7 @@ def test_kill_9_of_the_agent_during_a_backup_ends_in_one_true_outcome(rig: Rig, 
     finished = rig.server.wait_for("job.finished", job_id=order.job_id).payload
     second.send_signal(signal.SIGTERM)
 
-    assert second.wait(10) == 0
+    assert second.wait(40) == 0
     assert (finished.outcome, finished.exit_code) == ("succeeded", 0)
     assert len(rig.server.all("job.finished")) == 1
     lines = [(line.n, line.text) for m in rig.server.all("job.log") for line in m.payload.lines]

@@ -12,7 +12,7 @@ import pytest
 from agent import clock
 from agent.outbox import Outbox
 from rm.shared import ids, protocol
-from rm.shared.protocol import JobFinished, JobLog, JobStarted, LogLine
+from rm.shared.protocol import JobFinished, JobLog, JobStarted, LogLine, SnapshotsReport
 from tests.agent.conftest import ROOT
 
 
@@ -61,6 +61,47 @@ def test_an_answered_report_is_gone_for_good(tmp_path: Path) -> None:
     outbox.close()
 
     assert [r.id for r in Outbox(tmp_path / "outbox.db").pending(after=0, limit=10)] == [kept]
+
+
+def listing(repository_id: str, *, parts: int = 1) -> list[SnapshotsReport]:
+    listing_id = ids.new_ulid()
+    return [
+        SnapshotsReport(
+            repository_id=repository_id, listing_id=listing_id, taken_at=clock.now(), total=0, part=number,
+            is_last=number == parts - 1,
+        )
+        for number in range(parts)
+    ]  # fmt: skip
+
+
+def test_a_list_of_snapshots_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    other = listing("other")
+    outbox.add_all(other)
+    for _ in range(30):
+        outbox.add(JobStarted(job_id=ids.new_ulid()))
+        outbox.add_all(newest := listing("r", parts=3))
+
+    found = [protocol.decode(r.frame, protocol.FROM_AGENT) for r in outbox.pending(after=0, limit=1000)]
+    lists = [(m.payload.listing_id, m.payload.part) for m in found if m.type == "snapshots.report"]
+    assert lists == [(one.listing_id, one.part) for one in (*other, *newest)]
+    assert outbox.load() == (34, sum(len(r.frame.encode()) for r in outbox.pending(after=0, limit=1000)))
+    outbox.close()
+    assert Outbox(tmp_path / "outbox.db").load()[0] == 34
+
+
+def test_a_list_that_a_full_disk_refuses_takes_the_place_of_the_one_before_when_there_is_room(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.add_all(listing("r"))
+    outbox._reserve.unlink()
+    full(outbox)
+    outbox.add_all([batch(ids.new_ulid(), 1, count=500), *listing("r")])
+    outbox.add_all(newest := listing("r"))
+    roomy(outbox)
+    outbox.retry()
+
+    lists = [r.frame for r in outbox.pending(after=0, limit=1000) if r.type == "snapshots.report"]
+    assert len(lists) == 1 and newest[0].listing_id in lists[0]
 
 
 def test_over_the_bound_the_oldest_log_lines_drop_and_one_mark_says_how_many(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_snapshots_of_old_and_new_restic_are_read() -> None:
     assert found is not None
     assert (found[0].time, found[0].data_added, found[0].tags) == ("2026-11-23T09:33:38.442804Z", None, [])
     assert (found[1].data_added, found[1].total_bytes, found[1].total_files) == (5, 7, None)
+    assert [one.utc_offset_minutes for one in found] == [60, 0]
+    assert restic.utc_offset("2026-11-23T01:33:38-09:30") == -570
     assert restic.parse_snapshots("null") == []
 
 

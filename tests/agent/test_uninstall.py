@@ -19,12 +19,14 @@ def removed(paths: Paths) -> list[str]:
 def test_everything_of_the_agents_goes_and_what_was_restored_stays(rig: Rig) -> None:
     assert rig.paths.bin is not None
     rig.paths.bin.mkdir(exist_ok=True)
+    rig.paths.hooks.mkdir(exist_ok=True)
     rig.paths.restore.mkdir(parents=True)
     (rig.paths.restore / "letter.txt").write_text("dear reader")
 
     said = removed(rig.paths)
 
-    assert [path for path in (rig.paths.state, rig.paths.config_file, rig.paths.bin) if path.exists()] == []
+    gone = (rig.paths.state, rig.paths.config_file, rig.paths.hooks, rig.paths.bin)
+    assert [path for path in gone if path.exists()] == []
     assert (rig.paths.restore / "letter.txt").read_text() == "dear reader"
     assert any("1 entry" in line for line in said)
 

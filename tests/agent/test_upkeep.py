@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent import restic, upkeep
-from agent.upkeep import Lock
+from agent import locks, restic, upkeep
+from agent.locks import Lock
 from rm.shared import ids
 from rm.shared.protocol import CommandRun
 
@@ -93,7 +93,7 @@ def test_unlock_with_nothing_to_do_and_without_a_look_says_so() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", '{"pid": "x"}', "{" * 5000, "null"])
 def test_a_lock_that_cannot_be_read_keeps_its_id(text: str) -> None:
-    assert upkeep.parse_lock("c" * 64, text) == Lock("c" * 64)
+    assert locks.parse("c" * 64, text) == Lock("c" * 64)
 
 
 def test_a_prune_tells_what_it_freed() -> None:

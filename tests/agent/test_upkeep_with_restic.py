@@ -137,3 +137,66 @@ def test_nothing_is_written_into_another_repository_than_the_known_one(rig: Rig,
     assert known[:10] in wrong.message
     assert len(json.loads(rig.restic("snapshots", "--json").stdout)) == 1
     assert rig.server.all("repository.stats")[-1].payload.restic_repository_id == known
+
+
+def several_snapshots(rig: Rig) -> None:
+    """Four snapshots of web1's documents, one of its photos, and one of another host."""
+    for number in range(4):
+        (rig.base / "source" / "letter.txt").write_text(f"letter {number}")
+        rig.restic("backup", "--host", "web1", "--tag", "documents,daily", str(rig.base / "source"))
+    rig.restic("backup", "--host", "web1", "--tag", "photos", str(rig.base / "source"))
+    rig.restic("backup", "--host", "db1", "--tag", "documents", str(rig.base / "source"))
+
+
+def forget(rig: Rig, retention: object, **fields: str) -> JobFinished:
+    order = rig.order("forget", source_group="documents", parameters={"retention": retention}, **fields)
+    if rig.agent is None:
+        rig.start()
+    rig.server.connected().send(order)
+    finished: JobFinished = rig.server.wait_for("job.finished", job_id=order.job_id).payload
+    return finished
+
+
+def test_a_forget_touches_only_its_own_hosts_group_and_tells_what_went(rig: Rig, repository: Path) -> None:
+    several_snapshots(rig)
+
+    done = forget(rig, {"keep_last": 1, "keep_daily": 0})
+
+    left = json.loads(rig.restic("snapshots", "--json").stdout)
+    assert (done.outcome, done.message) == ("succeeded", "3 snapshots removed, 1 kept."), done
+    assert done.summary == {"removed": 3, "kept": 1}
+    assert sorted((one["hostname"], one["tags"][0]) for one in left) == [
+        ("db1", "documents"), ("web1", "documents"), ("web1", "photos"),
+    ]  # fmt: skip
+    log = rig.server.log(done.job_id)
+    assert sum(line.startswith("removed snapshot ") for line in log) == 3
+    assert not any(line.startswith("[{") for line in log)
+    report = rig.server.all("snapshots.report")[-1].payload
+    assert (report.total, rig.locks()) == (3, [])
+
+
+def test_a_forget_without_snapshots_succeeds(rig: Rig, repository: Path) -> None:
+    done = forget(rig, {"keep_within": "30d"})
+
+    assert (done.outcome, done.summary) == ("succeeded", {"removed": 0, "kept": 0})
+
+
+@pytest.mark.parametrize(
+    "retention", [None, {}, {"keep_last": 0}, {"keep_last": 1, "prune": True}, {"keep_last": "1"}, {"keep_within": "x"}]
+)
+def test_a_policy_that_is_empty_or_not_understood_removes_nothing(
+    rig: Rig, repository: Path, retention: object
+) -> None:
+    several_snapshots(rig)
+
+    refused = forget(rig, retention)
+
+    assert (refused.outcome, refused.reason) == ("failed", "unsupported")
+    assert len(json.loads(rig.restic("snapshots", "--json").stdout)) == 6
+
+
+def test_a_forget_that_names_no_host_removes_nothing(rig: Rig, repository: Path) -> None:
+    several_snapshots(rig)
+
+    assert forget(rig, {"keep_last": 1}, hostname="").reason == "unsupported"
+    assert len(json.loads(rig.restic("snapshots", "--json").stdout)) == 6

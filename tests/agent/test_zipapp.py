@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from agent.packaging import build
+from agent.schedules.stored import StoredSchedules
+from rm.shared.protocol import ScheduleSet, ScheduleSpec, SourceGroupSpec
 from tests.agent.conftest import ROOT, Rig
 
 
@@ -29,7 +32,7 @@ def run(zipapp: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=50,
         cwd="/",
     )
 
@@ -119,6 +122,44 @@ print(sorted(set(sys.modules) - before))
     rig.server.connections[0].cut()
     rig.server.connected(2)
 
-    out, _ = child.communicate("stop\n", timeout=15)
+    out, _ = child.communicate("stop\n", timeout=45)
 
     assert (child.returncode, out.strip()) == (0, "[]")
+
+
+def test_it_keeps_schedules_with_what_it_carries_and_imports_nothing_more_for_them(zipapp: Path, rig: Rig) -> None:
+    rig.fake_restic("echo oops >&2; exit 1")
+    script = f"""
+import sys, threading
+sys.path.insert(0, {str(zipapp)!r})
+from agent import config, running
+from agent.config import Paths
+paths = Paths.of({str(rig.base)!r})
+agent = running.RunningAgent(paths, config.load(paths))
+before = set(sys.modules)
+def wait():
+    sys.stdin.readline()
+    agent.stop()
+threading.Thread(target=wait, daemon=True).start()
+agent.run()
+import cronsim
+print(sorted(set(sys.modules) - before), cronsim.__file__.startswith({str(zipapp)!r}))
+"""
+    due = datetime.now(timezone.utc) - timedelta(minutes=1)
+    schedules = [
+        ScheduleSpec(id="s", every_minutes=60, source_groups=["documents"]),
+        ScheduleSpec(id="t", cron="15 3 * * *", source_groups=["documents"]),
+    ]
+    group = SourceGroupSpec(name="documents", repository_id=rig.repository_id, includes=["/"])
+    wanted = ScheduleSet(version=3, schedules=schedules, groups=[group])
+    StoredSchedules(rig.paths.state).save(wanted, at=due - timedelta(hours=1))
+    child = subprocess.Popen(
+        [sys.executable, "-I", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+    rig.server.connected()
+
+    finished = rig.server.wait_for("job.finished").payload
+    out, _ = child.communicate("stop\n", timeout=45)
+
+    assert finished.schedule_id in ("s", "t") and finished.due_at
+    assert (child.returncode, out.strip()) == (0, "[] True")

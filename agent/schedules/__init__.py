@@ -1,0 +1,1 @@
+"""The schedules that this host runs by itself."""
