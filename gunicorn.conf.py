@@ -31,6 +31,8 @@ timeout = 120
 # Sockets and streams were closed before; only idle keep-alive connections are left to wait for.
 graceful_timeout = 1
 keepalive = 30
+# A path inside a snapshot may have 4,096 bytes; a third more stands for it in an address.
+limit_request_line = 8190
 preload_app = False
 max_requests = 0
 control_socket_disable = True

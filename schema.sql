@@ -112,6 +112,7 @@ CREATE TABLE hosts (
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
 CREATE INDEX hosts_repository ON hosts (repository_id);
+CREATE INDEX hosts_unjudged ON hosts (id) WHERE verdict_code = '';
 
 CREATE TABLE host_tags (
   host_id TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
@@ -227,10 +228,12 @@ CREATE TABLE group_verdicts (                  -- one sentence for each source g
   protected_until TEXT,                        -- null: not protected
   reported TEXT NOT NULL DEFAULT '{}',         -- JSON: what its agent last said
   reported_at TEXT,
-  changed_at TEXT NOT NULL
+  changed_at TEXT NOT NULL,
+  turns_at TEXT,                               -- when time alone changes it next; null: never
+  missed_on TEXT                               -- the day of backup_days on which its lateness is counted
 ) STRICT;
 CREATE INDEX group_verdicts_host ON group_verdicts (host_id);
-CREATE INDEX group_verdicts_late ON group_verdicts (late_at) WHERE late_at IS NOT NULL;
+CREATE INDEX group_verdicts_turns ON group_verdicts (turns_at) WHERE turns_at IS NOT NULL;
 
 CREATE TABLE skipped_runs (                    -- runs that were due and did not take place, with the reason
   id TEXT NOT NULL PRIMARY KEY,                -- of the report
@@ -311,6 +314,7 @@ CREATE TABLE jobs (
 ) STRICT;
 CREATE INDEX jobs_host ON jobs (host_id, id DESC);
 CREATE INDEX jobs_open ON jobs (host_id, id) WHERE state <> 'finished';
+CREATE INDEX jobs_open_repository ON jobs (repository_id) WHERE state <> 'finished';
 CREATE INDEX jobs_finished ON jobs (finished_at, outcome) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE backup_days (                     -- roll-up for the 30-day strip; days are UTC, as 2026-11-23
@@ -319,7 +323,7 @@ CREATE TABLE backup_days (                     -- roll-up for the 30-day strip; 
   succeeded INTEGER NOT NULL DEFAULT 0,
   warnings INTEGER NOT NULL DEFAULT 0,
   failed INTEGER NOT NULL DEFAULT 0,
-  missed INTEGER NOT NULL DEFAULT 0,           -- 1: a group became late on this day
+  missed INTEGER NOT NULL DEFAULT 0,           -- how many groups became late on this day
   PRIMARY KEY (host_id, day)
 ) STRICT, WITHOUT ROWID;
 
@@ -363,6 +367,17 @@ CREATE TABLE snapshot_listings (
   host_id TEXT NOT NULL,
   total INTEGER NOT NULL
 ) STRICT;
+
+-- What a person has picked in a snapshot and not restored yet.
+CREATE TABLE restore_picks (
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  snapshot_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  is_folder INTEGER NOT NULL,
+  picked_at TEXT NOT NULL,
+  PRIMARY KEY (user_id, repository_id, snapshot_id, path)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE pending_hosts (                   -- hosts that announced themselves and wait for a person
   id TEXT NOT NULL PRIMARY KEY,

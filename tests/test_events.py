@@ -56,10 +56,10 @@ def test_closing_the_bus_wakes_who_waits():
     bus = EventBus()
 
     with bus.subscribe() as listener:
-        waiting = threading.Thread(target=lambda: listener.take(timeout=30))
+        waiting = threading.Thread(target=lambda: listener.take(timeout=55))
         waiting.start()
         bus.close()
-        waiting.join(5)
+        waiting.join(40)
 
         assert not waiting.is_alive()
         assert listener.is_closed

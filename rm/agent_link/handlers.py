@@ -6,7 +6,7 @@ from typing import Any
 
 from rm.agent_link.session import AgentSession
 from rm.errors import Conflict, Forbidden, NotFound, RmError, Unavailable
-from rm.services import jobs, presence, repositories, snapshots, updates
+from rm.services import jobs, presence, repositories, skipped_runs, snapshots, updates, verdicts
 from rm.services.update_reports import FENCE
 from rm.shared.protocol import (
     BrowseResult,
@@ -17,6 +17,7 @@ from rm.shared.protocol import (
     JobStarted,
     Message,
     RepositoryStats,
+    RunsSkipped,
     ScheduleAck,
     SnapshotsReport,
     UpdateProgress,
@@ -51,6 +52,10 @@ _BY_TYPE: dict[type[RmError], str] = {NotFound: "conflict", Forbidden: "not_your
 def _heartbeat(session: AgentSession, message: Message) -> None:
     beat: Heartbeat = message.payload
     session.link.writer.heartbeat(host_id=session.host_id, at=session.link.clock(), beat=beat)
+    # most heartbeats say what the one before said, and cost no look into the database
+    if beat.groups != session.groups_said:
+        _call(session, verdicts.reported, groups=beat.groups)
+        session.groups_said = beat.groups
     session.ack(message.id)
 
 
@@ -88,7 +93,13 @@ def _job_finished(session: AgentSession, message: Message) -> None:
 
 def _schedule_ack(session: AgentSession, message: Message) -> None:
     report: ScheduleAck = message.payload
-    _call(session, presence.config_applied, version=report.config_version, problem=report.problem)
+    _call(session, presence.applied, report=report)
+    session.ack(message.id)
+
+
+def _runs_skipped(session: AgentSession, message: Message) -> None:
+    report: RunsSkipped = message.payload
+    _call(session, skipped_runs.keep, report_id=message.id, report=report)
     session.ack(message.id)
 
 
@@ -146,6 +157,7 @@ _HANDLERS: dict[str, Callable[[AgentSession, Message], None]] = {
     "job.log": _job_log,
     "job.finished": _job_finished,
     "schedule.ack": _schedule_ack,
+    "schedule.skipped": _runs_skipped,
     "repository.stats": _repository_stats,
     "snapshots.report": _snapshots_report,
     "browse.result": _browse_result,

@@ -7,14 +7,16 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from rm.agent_link.session import AgentSession
-from rm.errors import HostOffline, NotFound
-from rm.events import CancelRequested, CredentialRevoked, Event, HostConfigChanged, JobQueued
+from rm.errors import HostOffline, NotFound, Unavailable
+from rm.events import CancelRequested, CredentialRevoked, Event, HostConfigChanged, HostScheduleChanged, JobQueued
 from rm.shared.protocol import BrowseResult, CommandBrowse
 
 log = logging.getLogger(__name__)
 
 # Fewer than the worker's slots (gunicorn.conf.py), so that pages and health are still answered.
 MAX_AGENTS = {"gevent": 20_000, "gthread": 3_000}
+# Each may hold an answer of a megabyte, and a page that waits for it.
+MAX_QUESTIONS = 100
 CONTESTED_SWAPS = 3
 CONTESTED_WITHIN = timedelta(minutes=10)
 
@@ -106,7 +108,7 @@ class AgentRegistry:
 
     def on_event(self, event: Event) -> None:
         """Tell a session that there is something new for its host; quick, and no I/O."""
-        if isinstance(event, JobQueued | CancelRequested | HostConfigChanged):
+        if isinstance(event, JobQueued | CancelRequested | HostConfigChanged | HostScheduleChanged):
             session = self._sessions.get(event.host_id)
             if session is not None:
                 session.refresh()
@@ -124,10 +126,15 @@ class AgentRegistry:
     # ---- questions ----
 
     def ask(self, host_id: str, question: CommandBrowse, *, timeout_seconds: float) -> BrowseResult:
-        """The answer; raises HostOffline when the host is not connected, vanishes, or does not answer in time."""
+        """The answer; raises HostOffline when the host is not connected, vanishes, or does not answer in time.
+
+        Raises Unavailable while as many questions are open as the server has room for.
+        """
         waiting = _Question(host_id)
         with self._lock:
             session = self._sessions.get(host_id)
+            if session is not None and len(self._questions) >= MAX_QUESTIONS:
+                raise Unavailable("Too many questions wait for hosts just now.", help="Ask again in a moment.")
             if session is not None:
                 self._questions[question.request_id] = waiting
         if session is None:

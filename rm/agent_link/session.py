@@ -1,20 +1,20 @@
 """One agent's connection: hello first, then reports in and orders out, until it ends."""
 
-import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from simple_websocket import ConnectionClosed
 
+from rm.agent_link.desired import DesiredState
 from rm.agent_link.outgoing import Outgoing
 from rm.errors import NotFound, RmError
 from rm.events import EventBus
-from rm.services import credentials, jobs, presence, repositories, updates
+from rm.services import credentials, jobs, presence, updates
 from rm.shared import instants, protocol
 from rm.shared.protocol import Ack, BrowseResult, CommandBrowse, CommandCancel, CommandRun, Error, Hello, Welcome
 from rm.store import database
@@ -24,6 +24,7 @@ from rm.store.writer import Writer
 log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 100
+LIFE_NOTED_EVERY = timedelta(seconds=15)
 SEND_SECONDS = 10
 MAX_UNREAD_MESSAGES = 64
 
@@ -66,14 +67,16 @@ class AgentSession:
         self.address = address
         self._outgoing = Outgoing()
         self._sent: set[tuple[str, str]] = set()
-        self._owners: dict[str, str | None] = {}
+        self._owners: dict[str, str] = {}
         self._bad_in_a_row = 0
-        self._config_sent = -1
+        self._desired = DesiredState(link.vault, host_id=host_id, credential_hash=credential_hash)
         self._last_frame = time.monotonic()
         self._refresh_waits = threading.Event()
         self._news_failed = False
+        self._life_noted_at: datetime | None = None
         self.connected_at: datetime | None = None
         self.rival_address: str | None = None
+        self.groups_said: list[protocol.GroupState] = []
 
     # ---- from the endpoint ----
 
@@ -187,8 +190,7 @@ class AgentSession:
             # Before the welcome: what the host is told next must know what its hello says of an update.
             updates.said_hello(self.link.bus, host_id=self.host_id, hello=hello, now=now)
         self.connected_at = now
-        if hello.config_version == host.config_version:
-            self._config_sent = host.config_version
+        self._desired.said_hello(hello, host)
         if hello.running_job:
             self._sent.add(("run", hello.running_job))
         self.send(
@@ -239,7 +241,16 @@ class AgentSession:
                 self._refuse(4400, "three bad messages in a row")
             return
         self._bad_in_a_row = 0
+        self._note_life(message)
         self.link.handle(self, message)
+
+    def _note_life(self, message: protocol.Message) -> None:
+        """Whatever it says, the host is there: its heartbeats may wait behind what else it has to send."""
+        now = self.link.clock()
+        if self._life_noted_at is None or not timedelta(0) <= now - self._life_noted_at < LIFE_NOTED_EVERY:
+            self._life_noted_at = now
+            if message.type != "heartbeat":
+                self.link.writer.seen(host_id=self.host_id, at=now)
 
     # ---- answers ----
 
@@ -265,10 +276,14 @@ class AgentSession:
     def owner_of(self, job_id: str) -> str | None:
         """The host whose job this is; remembered, so that a busy log costs one look."""
         if job_id not in self._owners:
+            with database.connection():
+                owner = jobs.owner_of(job_id)
+            if owner is None:
+                # Not for ever: a run that the host fired itself is known from its first report on.
+                return None
             if len(self._owners) > 1000:
                 self._owners.clear()
-            with database.connection():
-                self._owners[job_id] = jobs.owner_of(job_id)
+            self._owners[job_id] = owner
         return self._owners[job_id]
 
     # ---- writing ----
@@ -303,7 +318,7 @@ class AgentSession:
         self._news_failed = False
         try:
             with database.connection():
-                config = self._config_news()
+                news = self._desired.news()
                 # first: once an update is sent, no new job is
                 update_orders = updates.orders_for(self.link.bus, host_id=self.host_id, now=self.link.clock())
                 orders = jobs.next_orders(bus=self.link.bus, host_id=self.host_id, now=self.link.clock())
@@ -314,8 +329,8 @@ class AgentSession:
             log.warning("host %s cannot be told its news just now: %s", self.host_id, error)
             self._news_failed = True
             return
-        if config is not None:
-            self.send(config)
+        for desired in news:
+            self.send(desired)
         for key, update_order in update_orders:
             self._send_once(("update", key), update_order)
         for order in orders:
@@ -332,23 +347,6 @@ class AgentSession:
             self._sent.clear()
         self._sent.add(key)
         self.send(order)
-
-    def _config_news(self) -> protocol.ConfigSet | None:
-        try:
-            config = repositories.config_for_host(self.link.vault, host_id=self.host_id)
-        except RmError as error:
-            log.error("the configuration of host %s cannot be sent: %s", self.host_id, error)
-            return None
-        if config.version == self._config_sent:
-            return None
-        try:
-            # Asked after the version was read: a renewal that comes in between raises the version once more.
-            fresh = credentials.to_deliver(self.link.vault, host_id=self.host_id, used_hash=self.credential_hash)
-        except RmError as error:
-            log.error("the new credential of host %s cannot be sent: %s", self.host_id, error)
-            return None
-        self._config_sent = config.version
-        return dataclasses.replace(config, credential=fresh)
 
     def _report_rival(self, address: str, now: datetime) -> None:
         try:

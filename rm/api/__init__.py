@@ -9,11 +9,15 @@ from rm.api import (
     health,
     hosts,
     jobs,
+    maintenance,
     metrics,
     pending_hosts,
     releases,
     repositories,
+    schedules,
+    snapshots,
     source_groups,
+    templates,
     updates,
 )
 
@@ -22,6 +26,6 @@ def register(app: Flask) -> None:
     """Add the API's routes to the application."""
     for module in (
         health, hosts, jobs, enrolment_tokens, repositories, source_groups, alerts, pending_hosts, releases, updates,
-        metrics, fleet_updates,
+        metrics, maintenance, fleet_updates, snapshots, schedules, templates,
     ):  # fmt: skip
         app.register_blueprint(module.routes)

@@ -7,8 +7,11 @@ from flask import g, request
 
 from rm.domain.actors import Actor
 from rm.errors import Invalid, Unauthorised
+from rm.services.schedule_sets import FEATURE
+from rm.services.source_group_forms import SourceGroupForm, form_of
+from rm.services.template_forms import GROUP_FIELDS
 from rm.shared import instants
-from rm.store.hosts import HostRow
+from rm.store.host_rows import HostGroup, HostRow
 from rm.store.models import Alert, Job, PendingHost, Release, Repository, SourceGroup, User
 from rm.store.pending_hosts import Resemblance
 
@@ -53,6 +56,22 @@ def texts(source: dict[str, Any], name: str) -> list[str]:
     return [item.encode("utf-8", "replace").decode() for item in value]
 
 
+def flag(source: dict[str, Any], name: str, default: bool) -> bool:
+    """true or false of the body; raises Invalid."""
+    value = source.get(name, default)
+    if not isinstance(value, bool):
+        raise Invalid({name: "must be true or false"}, f"{name} must be true or false.")
+    return value
+
+
+def objects(source: dict[str, Any], name: str, most: int) -> list[dict[str, Any]]:
+    """A list of JSON objects of the body, empty if absent; raises Invalid."""
+    value = source.get(name, [])
+    if not isinstance(value, list) or len(value) > most or not all(isinstance(item, dict) for item in value):
+        raise Invalid({name: f"must be a list of at most {most} objects"}, f"{name} must be a list of objects.")
+    return value
+
+
 def whole(source: dict[str, Any], name: str, default: int) -> int:
     """A whole number of the body; raises Invalid."""
     value = source.get(name, default)
@@ -91,6 +110,12 @@ def host(row: HostRow) -> dict[str, Any]:
             "why": row.health.why,
             "is_protected": row.health.is_protected,
         },
+        "verdict": {
+            "code": row.health.code,
+            "text": row.health.why,
+            "protected_until": instant(found.protected_until),
+        },
+        "groups": [group_verdict(one) for one in row.groups],
         "agent_version": found.agent_version,
         "agent_seq": found.agent_seq,
         "restic_version": found.restic_version,
@@ -98,6 +123,16 @@ def host(row: HostRow) -> dict[str, Any]:
         "held_reason": found.held_reason or None,
         "repository": repository(row.repository) if row.repository else None,
         "config": {"wanted": found.config_version, "applied": found.config_applied},
+        "schedules": {
+            "wanted": found.schedule_version,
+            "applied": found.schedule_applied,
+            "problem": found.schedule_problem or None,
+            "is_supported": FEATURE in found.features,
+        },
+        "hooks": {"names": found.hook_names, "policy": found.hooks_policy},
+        "restores": {"directory": found.restore_directory or None, "allows_in_place": found.allows_restore_in_place},
+        "timezone": found.timezone or None,
+        "features": found.features,
         "enrolled_at": instant(found.enrolled_at),
         "connected_at": instant(found.connected_at),
         "last_seen_at": instant(found.last_seen_at),
@@ -105,6 +140,23 @@ def host(row: HostRow) -> dict[str, Any]:
         "next_run_at": instant(found.next_run_at),
         "revoked_at": instant(found.revoked_at),
         "running_job_id": row.running_job.id if row.running_job else None,
+    }
+
+
+def group_verdict(found: HostGroup) -> dict[str, Any]:
+    """How a source group stands now; `late_at` is null where nothing is expected."""
+    return {
+        "id": found.kept.id,
+        "name": found.kept.name,
+        "mode": found.kept.mode,
+        "is_scheduled": found.kept.is_scheduled,
+        "code": found.now.code or "unjudged",
+        "text": found.now.text,
+        "since": instant(found.now.since),
+        "next_at": instant(found.now.next_at),
+        "late_at": instant(found.kept.late_at),
+        "protected_until": instant(found.kept.protected_until),
+        "last_good_at": instant(found.kept.last_good_at),
     }
 
 
@@ -122,6 +174,9 @@ def repository(found: Repository) -> dict[str, Any]:
         "is_append_only": found.is_append_only,
         "total_bytes": found.total_bytes,
         "other_restic_repository_id": found.restic_id_seen,
+        "checked_at": instant(found.checked_at),
+        "check_ok": found.check_ok,
+        "pruned_at": instant(found.pruned_at),
     }
 
 
@@ -170,7 +225,19 @@ def pending_host(found: PendingHost, like: Resemblance, *, state: str) -> dict[s
 
 
 def source_group(found: SourceGroup) -> dict[str, Any]:
-    return {"id": found.id, "name": found.name, "includes": found.includes, "excludes": found.excludes}
+    """A group; of the shell texts of its hooks only whether there are any."""
+    return {"id": found.id} | group_form(form_of(found)) | {
+        "has_pre_shell": found.pre_shell_sealed is not None,
+        "has_post_shell": found.post_shell_sealed is not None,
+        "template_id": found.template_id,
+        "template_version": found.template_version if found.template_id else None,
+        "changed_at": instant(found.changed_at),
+    }  # fmt: skip
+
+
+def group_form(form: SourceGroupForm) -> dict[str, Any]:
+    """What a group says that a host and a template have alike."""
+    return {name: getattr(form, name) for name in GROUP_FIELDS}
 
 
 def job(found: Job) -> dict[str, Any]:
@@ -186,6 +253,10 @@ def job(found: Job) -> dict[str, Any]:
         "message": found.message,
         "exit_code": found.exit_code,
         "requested_by": found.requested_by,
+        "schedule_id": found.schedule_id or None,
+        "due_at": instant(found.due_at),
+        "why_late": found.why_late or None,
+        "attempt": found.attempt,
         "created_at": instant(found.created_at),
         "waits_for": found.waits_for or None,
         "expires_at": instant(found.expires_at) if found.state == "queued" else None,

@@ -3,33 +3,41 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rm.domain.group_verdict import FAILED_PREFIX, worst
+
 OFFLINE_AFTER = timedelta(seconds=90)
-PROTECTED_FOR = timedelta(hours=26)
 DAYS_SHOWN = 30
+NAME_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class GroupHealth:
+    """A source group as it stands now; `code` is one of rm.domain.group_verdict.CODES, empty before it was judged."""
+
+    name: str
+    code: str
+    text: str
+    last_good_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class HostFacts:
     """What the rules need to know of a host; instants are in UTC."""
 
-    name: str
-    mode: str
     is_connected: bool
     is_revoked: bool
     has_said_hello: bool
     has_repository: bool
-    has_sources: bool
     last_seen_at: datetime | None
-    last_good_at: datetime | None
-    last_backup_outcome: str | None
-    last_backup_message: str
+    protected_until: datetime | None
     running_kind: str | None
+    groups: tuple[GroupHealth, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class HostHealth:
-    """`code` is ok, late, failed, running, never, offline or revoked; `word` and `why` say it to a person."""
+    """`code` is one of a group's codes, offline or revoked; `word` and `why` say it to a person."""
 
     code: str
     word: str
@@ -53,18 +61,18 @@ def is_online(*, is_connected: bool, last_seen_at: datetime | None, now: datetim
     return is_connected and last_seen_at is not None and now - last_seen_at <= OFFLINE_AFTER
 
 
-def is_protected(last_good_at: datetime | None, now: datetime) -> bool:
-    """Whether the last good backup is young enough."""
-    return last_good_at is not None and now - last_good_at <= PROTECTED_FOR
+def is_protected(protected_until: datetime | None, now: datetime) -> bool:
+    """Whether every group's good backup still counts."""
+    return protected_until is not None and now < protected_until
 
 
 def host_health(facts: HostFacts, now: datetime) -> HostHealth:
     """What to say about one host: the worst thing that a person can do something about comes first."""
-    protected = is_protected(facts.last_good_at, now)
+    protected = is_protected(facts.protected_until, now) and not facts.is_revoked
     online = is_online(is_connected=facts.is_connected, last_seen_at=facts.last_seen_at, now=now)
 
     def say(code: str, word: str, why: str) -> HostHealth:
-        return HostHealth(code=code, word=word, why=why, is_protected=protected and not facts.is_revoked)
+        return HostHealth(code=code, word=word, why=why, is_protected=protected)
 
     if facts.is_revoked:
         return say("revoked", "Revoked", "its credential no longer opens a connection")
@@ -76,16 +84,30 @@ def host_health(facts: HostFacts, now: datetime) -> HostHealth:
         )
     if facts.problems and not protected:
         return say("failed", "Not protected", facts.problems[0])
-    if facts.last_backup_outcome == "failed":
-        word = "Last run failed" if protected else "Not protected"
-        return say("failed", word, facts.last_backup_message or "the last backup failed")
-    if facts.last_good_at is None:
+    if not facts.groups:
         return say("never", "Not protected yet", _what_is_missing(facts))
+    group = facts.groups[worst([one.code for one in facts.groups])]
+    if group.code in ("ok", "manual", ""):
+        return say(*_calm(group, protected=protected, online=online, now=now))
+    word = WORDS[group.code]
+    if group.code == "failed" and not protected:
+        word = "Not protected"
+    # the word says that much already
+    why = group.text.removeprefix(FAILED_PREFIX) if group.code == "failed" else group.text
+    if group.code in ("late", "missed") and group.last_good_at is not None:
+        why = f"no good backup for {_hours(now - group.last_good_at)}"
+    if group.code == "never" and not facts.has_repository:
+        why = "no repository yet"
+    return say(group.code, word, why if len(facts.groups) == 1 else f"{_short(group.name)}: {why}")
+
+
+def _calm(group: GroupHealth, *, protected: bool, online: bool, now: datetime) -> tuple[str, str, str]:
+    ago = _hours(now - group.last_good_at) if group.last_good_at is not None else ""
     if not protected:
-        return say("late", "Late", f"no good backup for {_hours(now - facts.last_good_at)}")
+        return "late", "Late", f"no good backup for {ago}" if ago else "not judged yet"
     if not online:
-        return say("offline", "Offline", f"silent, backed up {_hours(now - facts.last_good_at)} ago")
-    return say("ok", "Protected", "within 26 h")
+        return "offline", "Offline", f"silent, backed up {ago} ago" if ago else "silent"
+    return "ok", "Protected", f"backed up {ago} ago" if ago else "backed up"
 
 
 def fleet_verdict(counts: dict[str, int], unprotected: tuple[str, ...]) -> Verdict:
@@ -98,31 +120,27 @@ def fleet_verdict(counts: dict[str, int], unprotected: tuple[str, ...]) -> Verdi
         return Verdict(
             kind="ok",
             text=text,
-            more=f"{'It' if total == 1 else 'Each'} has a good backup that is younger than 26 hours.",
+            more=f"{'It' if total == 1 else 'Each'} has a good backup that is young enough for what is expected of it.",
         )
     missing = total - protected
     shown = unprotected[:3]
     rest = missing - len(shown)
-    tail = (
-        f"and {rest:,} more {'has' if rest == 1 else 'have'} no backup of the last 26 hours."
-        if rest > 0
-        else _have(len(shown))
-    )
+    tail = f"and {rest:,} more have no good backup that is young enough." if rest > 0 else _have(len(shown))
     kind = "failed" if protected == 0 else "warning"
     text = f"{protected:,} of {total:,} hosts {'is' if protected == 1 else 'are'} protected."
     return Verdict(kind=kind, text=text, names=shown, tail=tail)
 
 
 def _have(count: int) -> str:
-    return f"{'has' if count == 1 else 'have'} no backup of the last 26 hours."
+    return f"{'has' if count == 1 else 'have'} no good backup that is young enough."
 
 
 def _what_is_missing(facts: HostFacts) -> str:
-    if not facts.has_repository:
-        return "no repository yet"
-    if not facts.has_sources:
-        return "nothing chosen to back up"
-    return "no backup yet"
+    return "nothing chosen to back up" if facts.has_repository else "no repository yet"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_SHOWN else f"{name[: NAME_SHOWN - 1]}…"
 
 
 def _hours(span: timedelta) -> str:
@@ -137,4 +155,16 @@ _RUNNING = {
     "init": "Creating repository",
     "snapshots": "Listing snapshots",
     "update": "Updating agent",
+}
+
+WORDS = {
+    "missed": "Missed",
+    "failed": "Last run failed",
+    "late": "Late",
+    "never": "Not protected yet",
+    "retrying": "Tries again",
+    "skipped": "Skipped",
+    "waits": "Waits",
+    "running": "Backing up",
+    "asleep": "Asleep",
 }

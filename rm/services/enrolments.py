@@ -208,6 +208,8 @@ def _take_in_again(bus: EventBus, host_id: str, applicant: Applicant, address: s
         last_address=address,
         connected_at=None,
         config_applied=0,
+        schedule_applied=0,
+        schedule_problem="",
         revoked_at=None,
     ).where(Host.id == host_id).execute()
     publish_after_commit(bus, CredentialRevoked(host_id))

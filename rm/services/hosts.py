@@ -5,7 +5,7 @@ from datetime import datetime
 from rm.domain.actors import Actor
 from rm.errors import Invalid
 from rm.events import CredentialRevoked, EventBus, HostChanged, HostRemoved
-from rm.services import audit, enrolments, jobs
+from rm.services import audit, enrolments, jobs, verdicts
 from rm.store import hosts
 from rm.store import jobs as open_jobs
 from rm.store.database import changes, publish_after_commit
@@ -74,6 +74,7 @@ def revoke_credential(bus: EventBus, *, host_id: str, actor: Actor, now: datetim
         ).execute()
         if revoked:
             audit.record(actor, "host.revoked", now=now, kind="host", id=host_id, name=host.name)
+            verdicts.refresh(bus, host_id=host_id, now=now)
             publish_after_commit(bus, CredentialRevoked(host_id), HostChanged(host_id))
 
 

@@ -5,8 +5,9 @@ from datetime import datetime
 from rm.domain.actors import Actor
 from rm.errors import Unauthorised
 from rm.events import EventBus, HostChanged
-from rm.services import audit, credentials, tokens
-from rm.shared.protocol import Hello
+from rm.services import audit, credentials, tokens, verdicts
+from rm.services.schedule_sets import FEATURE
+from rm.shared.protocol import Hello, ScheduleAck
 from rm.store import hosts
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import Host
@@ -48,6 +49,13 @@ def hello(bus: EventBus, *, host_id: str, credential_hash: str, hello: Hello, ad
             is_pinned=hello.pinned,
             problems=hello.problems,
             config_applied=hello.config_version,
+            features=hello.features,
+            hook_names=sorted(set(hello.hooks)),
+            hooks_policy=hello.hooks_policy,
+            allows_restore_in_place=hello.restore_in_place,
+            restore_directory=hello.restore_directory,
+            schedule_applied=hello.schedule_version,
+            schedule_problem="" if hello.schedule_version == before.schedule_version else before.schedule_problem,
             first_hello_at=before.first_hello_at or now,
             connected_at=now,
             last_seen_at=now,
@@ -57,6 +65,8 @@ def hello(bus: EventBus, *, host_id: str, credential_hash: str, hello: Hello, ad
         if before.first_hello_at is None:
             actor = Actor(kind="host", name=before.name, id=host_id, address=address)
             audit.record(actor, "host.connected_first", now=now, kind="host", id=host_id, name=before.name)
+        if (hello.timezone, hello.features) != (before.timezone, before.features):
+            verdicts.refresh(bus, host_id=host_id, now=now)
         publish_after_commit(bus, HostChanged(host_id))
         return hosts.get(host_id)
 
@@ -75,15 +85,32 @@ def nobody_is_connected() -> None:
         Host.update(connected_at=None).where(Host.connected_at.is_null(False)).execute()
 
 
-def config_applied(bus: EventBus, *, host_id: str, version: int, problem: str, now: datetime) -> None:
-    """Note which configuration the agent applied."""
+def applied(bus: EventBus, *, host_id: str, report: ScheduleAck, now: datetime) -> None:
+    """Note which configuration and which schedules the agent applied; a version of 0 says nothing of its kind."""
     with changes():
         host = hosts.get(host_id)
-        if problem:
+        is_about_schedules = _is_about_schedules(host, report)
+        if report.problem:
             actor = Actor(kind="host", name=host.name, id=host_id)
-            audit.record(
-                actor, "host.config_refused", now=now, kind="host", id=host_id, name=host.name, problem=problem
-            )
-        if host.config_applied != version:
-            Host.update(config_applied=version).where(Host.id == host_id).execute()
+            action = "host.schedules_refused" if is_about_schedules else "host.config_refused"
+            audit.record(actor, action, now=now, kind="host", id=host_id, name=host.name, problem=report.problem)
+        values: dict[str, object] = {}
+        if report.config_version or not is_about_schedules:
+            values["config_applied"] = report.config_version
+        if report.schedule_version:
+            values["schedule_applied"] = report.schedule_version
+        if report.schedule_version == host.schedule_version:
+            values["schedule_problem"] = ""
+        elif is_about_schedules and report.problem:
+            values["schedule_problem"] = report.problem
+        changed = {name: value for name, value in values.items() if value != getattr(host, name)}
+        if changed:
+            Host.update(changed).where(Host.id == host_id).execute()
             publish_after_commit(bus, HostChanged(host_id))
+
+
+def _is_about_schedules(host: Host, report: ScheduleAck) -> bool:
+    if report.schedule_version or report.config_version:
+        return report.schedule_version != 0
+    # The agent has neither yet and refused one of them: the schedules, if its configuration is in place.
+    return bool(report.problem) and FEATURE in host.features and host.config_applied == host.config_version

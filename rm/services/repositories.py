@@ -1,23 +1,24 @@
 """Repositories: where hosts back up to, their sealed secrets, and whether a host can open them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rm.domain.actors import Actor
 from rm.domain.jobs import UPDATE
 from rm.errors import Conflict, HostOffline, Invalid, NotFound
 from rm.events import EventBus, HostChanged, HostConfigChanged, RepositoryChanged
-from rm.services import audit
+from rm.services import audit, maintenance_policies, schedule_sets
 from rm.services.agents import Agents
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm, check, check_maintenance
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandBrowse, ConfigSet, RepositoryConfig, RepositoryStats
 from rm.store import hosts, jobs, releases, repositories
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import Host, Repository, RepositoryCredential, Snapshot, SnapshotListing
+from rm.store.models import Host, Repository, RepositoryCredential, RepositoryDay, Snapshot, SnapshotListing
 from rm.store.vault import Vault
 
 TEST_SECONDS = 20
+DAYS_KEPT = timedelta(days=800)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def save_for_host(
         if existing is None:
             repository_id = _create(vault, form, now)
             Host.update(repository=repository_id).where(Host.id == host_id).execute()
+            schedule_sets.changed(bus, host_id=host_id, now=now)
         else:
             repository_id = existing.id
             _change(vault, existing, form, now)
@@ -78,6 +80,7 @@ def change(
         _change(vault, existing, form, now)
         if is_moved and not is_same:
             _forget_identity(repository_id)
+            schedule_sets.changed_at_repository(bus, repository_id=repository_id, now=now)
         _audit_form(actor, form, now=now, repository_id=repository_id, is_new=False, moved_from=existing.location)
         _tell_hosts(bus, repository_id)
         return repositories.get(repository_id)
@@ -124,6 +127,7 @@ def accept_identity(bus: EventBus, *, repository_id: str, typed_name: str, actor
             raise Invalid({"typed_name": f"Type {repository.name} exactly to accept the other repository."})
         before = repository.restic_repository_id
         _forget_identity(repository_id)
+        schedule_sets.changed_at_repository(bus, repository_id=repository_id, now=now)
         Repository.update(restic_repository_id=seen).where(Repository.id == repository_id).execute()
         audit.record(
             actor, "repository.identity_accepted", now=now, kind="repository", id=repository_id,
@@ -146,6 +150,7 @@ def unassign_host(bus: EventBus, *, repository_id: str, host_id: str, actor: Act
                 help="Cancel them, or wait for their end, first.",
             )  # fmt: skip
         Host.update(repository=None, config_version=Host.config_version + 1).where(Host.id == host_id).execute()
+        schedule_sets.changed(bus, host_id=host_id, now=now)
         audit.record(
             actor, "repository.unassigned", now=now, kind="repository", id=repository_id, name=repository.name,
             host=host.name,
@@ -166,6 +171,7 @@ def use_existing_for_host(
             Host.update(repository=repository.id, config_version=Host.config_version + 1).where(
                 Host.id == host_id
             ).execute()
+            schedule_sets.changed(bus, host_id=host_id, now=now)
             audit.record(
                 actor,
                 "repository.assigned",
@@ -196,7 +202,7 @@ def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, n
     with changes():
         repository = repositories.get(host.repository_id)
         restic_id = answer.data.get("restic_repository_id")
-        if answer.ok and isinstance(restic_id, str) and not _keep_identity(repository, restic_id):
+        if answer.ok and isinstance(restic_id, str) and not _keep_identity(bus, repository, restic_id, now):
             ok, reason, message = False, "repository_changed", _other_identity(repository, restic_id)
         Repository.update(tested_at=now, test_ok=ok, test_reason=reason, test_message=message).where(
             Repository.id == repository.id
@@ -224,11 +230,23 @@ def keep_stats(bus: EventBus, *, host_id: str, stats: RepositoryStats, now: date
             if value is not None
         }
         repository = repositories.get(stats.repository_id)
-        if stats.restic_repository_id and not _keep_identity(repository, stats.restic_repository_id):
+        if stats.restic_repository_id and not _keep_identity(bus, repository, stats.restic_repository_id, now):
             # Figures of another repository say nothing about this one.
             known = {}
         Repository.update(stats_at=now, **known).where(Repository.id == stats.repository_id).execute()
+        if known:
+            _keep_day(stats.repository_id, known, now)
         publish_after_commit(bus, RepositoryChanged(stats.repository_id))
+
+
+def _keep_day(repository_id: str, known: dict[str, int], now: datetime) -> None:
+    """Keep the figures as the last of their day; what is older than DAYS_KEPT goes."""
+    day = now.strftime("%Y-%m-%d")
+    is_its_row = (RepositoryDay.repository == repository_id) & (RepositoryDay.day == day)
+    RepositoryDay.insert(repository=repository_id, day=day).on_conflict_ignore().execute()
+    RepositoryDay.update(known).where(is_its_row).execute()
+    oldest = (now - DAYS_KEPT).strftime("%Y-%m-%d")
+    RepositoryDay.delete().where(RepositoryDay.repository == repository_id, RepositoryDay.day < oldest).execute()
 
 
 def config_for_host(vault: Vault, *, host_id: str) -> ConfigSet:
@@ -265,6 +283,7 @@ def _create(vault: Vault, form: RepositoryForm, now: datetime) -> str:
         changed_at=now,
     )
     _save_credential(vault, repository_id, form, now)
+    maintenance_policies.ensure(repository_id=repository_id, now=now)
     return repository_id
 
 
@@ -297,13 +316,15 @@ def _audit_form(
     )
 
 
-def _keep_identity(repository: Repository, restic_id: str) -> bool:
+def _keep_identity(bus: EventBus, repository: Repository, restic_id: str, now: datetime) -> bool:
     """Learn the id of restic's own config, or compare it with the known one; False when another was found."""
     known = repository.restic_repository_id
     seen = None if known in (None, restic_id[:64]) else restic_id[:64]
     Repository.update(restic_repository_id=known or restic_id[:64], restic_id_seen=seen).where(
         Repository.id == repository.id
     ).execute()
+    if known is None:
+        schedule_sets.changed_at_repository(bus, repository_id=repository.id, now=now)
     return seen is None
 
 

@@ -1,34 +1,14 @@
 """Named queries about hosts."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from peewee import Case, Expression, fn
 
 from rm.domain import health
 from rm.errors import NotFound
-from rm.store.database import db
-from rm.store.models import BackupDay, Host, HostCredential, HostTag, Job, Release, Repository, SourceGroup
-
-
-@dataclass(frozen=True)
-class HostRow:
-    """One host as a list shows it; `strip` has one code per day: o w f n, and d for today without a run yet."""
-
-    host: Host
-    tags: list[str]
-    latest_backup: Job | None
-    running_job: Job | None
-    repository: Repository | None
-    has_sources: bool
-    strip: list[str]
-    health: health.HostHealth
-    is_online: bool
-
-    @property
-    def last_good_at(self) -> datetime | None:
-        return self.host.last_good_at
+from rm.store.host_rows import HostRow, rows
+from rm.store.models import Host, HostCredential, HostTag, Release
 
 
 def find(host_id: str) -> Host | None:
@@ -48,6 +28,22 @@ def get(host_id: str) -> Host:
     return host
 
 
+def get_reporter(host_id: str) -> Host:
+    """The host with no more than name, repository and whether it was revoked; raises NotFound. Quick to read."""
+    host = Host.select(Host.id, Host.name, Host.repository, Host.revoked_at).where(Host.id == host_id).first()
+    if host is None:
+        raise NotFound("There is no such host.", help="It may have been removed. The fleet page lists all hosts.")
+    return host
+
+
+def wanted_versions(host_id: str) -> tuple[int, int]:
+    """Which configuration and which schedules a host is to have; raises NotFound. Quick to read."""
+    found = Host.select(Host.config_version, Host.schedule_version).where(Host.id == host_id).tuples().first()
+    if found is None:
+        raise NotFound("There is no such host.", help="It may have been removed. The fleet page lists all hosts.")
+    return found
+
+
 def find_by_credential(credential_hash: str) -> tuple[Host, HostCredential] | None:
     """The host that a credential belongs to, unless the credential or the host was revoked."""
     found = (
@@ -65,7 +61,7 @@ def find_by_credential(credential_hash: str) -> tuple[Host, HostCredential] | No
 
 def protected(now: datetime) -> Expression:
     """The condition that a host is protected at this moment."""
-    return Host.revoked_at.is_null() & (Host.last_good_at >= now - health.PROTECTED_FOR)
+    return Host.revoked_at.is_null() & (Host.protected_until > now)
 
 
 def online(now: datetime) -> Expression:
@@ -138,80 +134,10 @@ def row(host_id: str, *, now: datetime) -> HostRow:
     return rows([get(host_id)], now=now)[0]
 
 
-def rows(hosts: list[Host], *, now: datetime) -> list[HostRow]:
-    """Rows for these hosts in their order, with a fixed number of queries."""
-    ids = [host.id for host in hosts]
-    tags = _grouped(HostTag.select().where(HostTag.host.in_(ids)).order_by(HostTag.tag), "tag")
-    open_jobs = _running_jobs(ids)
-    latest = {
-        job.id: job for job in Job.select().where(Job.id.in_([h.last_backup_id for h in hosts if h.last_backup_id]))
-    }
-    repositories = {
-        found.id: found
-        for found in Repository.select().where(Repository.id.in_({h.repository_id for h in hosts if h.repository_id}))
-    }
-    with_sources = {
-        found.host_id for found in SourceGroup.select(SourceGroup.host).where(SourceGroup.host.in_(ids)).distinct()
-    }
-    strips = _strips(ids, now=now)
-    return [
-        _row(
-            host,
-            tags=tags.get(host.id, []),
-            latest=latest.get(host.last_backup_id or ""),
-            running=open_jobs.get(host.id),
-            repository=repositories.get(host.repository_id or ""),
-            has_sources=host.id in with_sources,
-            strip=strips[host.id],
-            now=now,
-        )
-        for host in hosts
-    ]
-
-
 def rows_of(host_ids: Sequence[str], *, now: datetime) -> list[HostRow]:
     """Rows for the hosts with these ids in their order; those that are gone are left out."""
     found = {host.id: host for host in list_by_ids(host_ids)} if host_ids else {}
     return rows([found[host_id] for host_id in host_ids if host_id in found], now=now)
-
-
-def _row(
-    host: Host,
-    *,
-    tags: list[str],
-    latest: Job | None,
-    running: Job | None,
-    repository: Repository | None,
-    has_sources: bool,
-    strip: list[str],
-    now: datetime,
-) -> HostRow:
-    facts = health.HostFacts(
-        name=host.name,
-        mode=host.mode,
-        is_connected=host.connected_at is not None,
-        is_revoked=host.revoked_at is not None,
-        has_said_hello=host.first_hello_at is not None,
-        has_repository=repository is not None,
-        has_sources=has_sources,
-        last_seen_at=host.last_seen_at,
-        last_good_at=host.last_good_at,
-        last_backup_outcome=latest.outcome if latest else None,
-        last_backup_message=latest.message if latest else "",
-        running_kind=running.kind if running else None,
-        problems=tuple(host.problems),
-    )
-    return HostRow(
-        host=host,
-        tags=tags,
-        latest_backup=latest,
-        running_job=running,
-        repository=repository,
-        has_sources=has_sources,
-        strip=strip,
-        health=health.host_health(facts, now),
-        is_online=health.is_online(is_connected=facts.is_connected, last_seen_at=facts.last_seen_at, now=now),
-    )
 
 
 def counts(*, now: datetime) -> dict[str, int]:
@@ -276,30 +202,3 @@ def find_like(machine_id: str, *, but: str) -> Host | None:
 def _true(condition: Expression) -> Case:
     # NULL compares as unknown; a host without any good backup must count as "no", not vanish.
     return Case(None, ((condition, 1),), 0)
-
-
-def _running_jobs(ids: Iterable[str]) -> dict[str, Job]:
-    query = Job.select().where(Job.host.in_(list(ids)), Job.state == "running").order_by(Job.id)
-    return {job.host_id: job for job in query}
-
-
-def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
-    days = [(now - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(health.DAYS_SHOWN - 1, -1, -1)]
-    place = {day: index for index, day in enumerate(days)}
-    found = {host_id: ["n"] * len(days) for host_id in ids}
-    query = BackupDay.select(
-        BackupDay.host, BackupDay.day, BackupDay.succeeded, BackupDay.warnings, BackupDay.failed
-    ).where(BackupDay.host.in_(ids), BackupDay.day.between(days[0], days[-1]))
-    # plain tuples from SQLite: thirty rows a host, which peewee's own took a third of the page's time to make
-    for host_id, day, succeeded, warnings, failed in db.execute(query):
-        found[host_id][place[day]] = (
-            "f" if failed and not (succeeded or warnings) else "w" if warnings or failed else "o"
-        )
-    return found
-
-
-def _grouped(query: Iterable[HostTag], attribute: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for item in query:
-        found.setdefault(item.host_id, []).append(getattr(item, attribute))
-    return found

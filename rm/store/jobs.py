@@ -1,17 +1,23 @@
 """Named queries about jobs and their logs."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from peewee import fn
 
 from rm.domain.jobs import UPDATE
 from rm.errors import NotFound
+from rm.shared import ids
 from rm.store.models import Host, Job, JobLogLine, JobSample
 
 
 def find(job_id: str) -> Job | None:
     return Job.get_or_none(Job.id == job_id)
+
+
+def owner_of(job_id: str) -> str | None:
+    """The id of the host whose job this is, or None for a job nobody knows."""
+    return Job.select(Job.host).where(Job.id == job_id).scalar()
 
 
 def get(job_id: str) -> Job:
@@ -39,6 +45,23 @@ def open_for_host(host_id: str) -> list[Job]:
     return list(Job.select().where(Job.host == host_id, Job.state != "finished").order_by(Job.id))
 
 
+def count_open_fired(host_id: str) -> int:
+    """How many runs of its own schedules a host says are open."""
+    return Job.select().where(Job.host == host_id, Job.state != "finished", Job.due_at.is_null(False)).count()
+
+
+def count_fired_on(host_id: str, due_at: datetime, *, most: int) -> int:
+    """How many jobs of a host have ids of that UTC day, counted up to `most`; a fired run's id carries its due time."""
+    day = due_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    first, last = (ids.ulid(int(moment.timestamp() * 1000), 0) for moment in (day, day + timedelta(days=1)))
+    of_day = Job.select(Job.id).where(Job.host == host_id, Job.id >= first, Job.id < last).limit(most)
+    return of_day.count()
+
+
+def has_open(host_id: str) -> bool:
+    return Job.select(Job.id).where(Job.host == host_id, Job.state != "finished").exists()
+
+
 def list_open(*, limit: int = 1000) -> list[Job]:
     return list(Job.select().where(Job.state != "finished").order_by(Job.id).limit(limit))
 
@@ -55,8 +78,8 @@ def list_for_dispatch(host_id: str) -> list[Job]:
 
 
 def list_waiting(repository_ids: list[str] | None = None, *, limit: int = 500) -> list[Job]:
-    """The jobs that were held back: in all, or at these repositories."""
-    query = Job.select().where(
+    """The ids of jobs that were held back, and of their hosts: in all, or at these repositories."""
+    query = Job.select(Job.id, Job.host).where(
         Job.state != "finished", Job.state == "queued", Job.dispatched_at.is_null(), Job.waits_for != ""
     )
     if repository_ids is not None:

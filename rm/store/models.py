@@ -315,6 +315,8 @@ class GroupVerdict(Row):
     reported = JsonField(default=dict)
     reported_at = InstantField(null=True)
     changed_at = InstantField()
+    turns_at = InstantField(null=True)
+    missed_on = TextField(null=True)
 
     class Meta:
         table_name = "group_verdicts"
@@ -470,6 +472,19 @@ class SnapshotListing(Row):
 
     class Meta:
         table_name = "snapshot_listings"
+
+
+class RestorePick(Row):
+    user = ForeignKeyField(User, on_delete="CASCADE")
+    repository = ForeignKeyField(Repository, on_delete="CASCADE")
+    snapshot_id = TextField()
+    path = TextField()
+    is_folder = BooleanField()
+    picked_at = InstantField()
+
+    class Meta:
+        table_name = "restore_picks"
+        primary_key = CompositeKey("user", "repository", "snapshot_id", "path")
 
 
 class PendingHost(Row):
@@ -712,6 +727,7 @@ MODELS: tuple[type[Row], ...] = (
     JobSample,
     Snapshot,
     SnapshotListing,
+    RestorePick,
     PendingHost,
     Alert,
     Keyset,

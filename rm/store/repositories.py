@@ -42,6 +42,11 @@ def credential(repository_id: str, slot: str = EVERYDAY) -> RepositoryCredential
     )
 
 
+def has_maintenance(repository_id: str) -> bool:
+    """Whether a credential is kept that may delete."""
+    return credential(repository_id, MAINTENANCE) is not None
+
+
 def totals() -> dict[str, int | None]:
     """How many repositories there are, and their bytes (None: nobody knows yet) and snapshots as last reported."""
     count, size, snapshots = Repository.select(

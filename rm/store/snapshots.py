@@ -1,23 +1,121 @@
 """Named queries about snapshots, as the last listing told them."""
 
-from rm.store.models import Snapshot, SnapshotListing
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from peewee import SQL, Expression, ModelSelect, fn
+
+from rm.errors import NotFound
+from rm.store.models import Host, Snapshot, SnapshotListing
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which snapshots of a repository: all, those of a hostname, with a tag, or in which a text occurs."""
+
+    repository_id: str
+    hostname: str = ""
+    tag: str = ""
+    text: str = ""
+
+
+def list_page(wanted: Wanted, *, limit: int = 50, offset: int = 0) -> tuple[list[Snapshot], int]:
+    """One page, the newest first, and how many match in all."""
+    query = _matching(wanted)
+    page = query.order_by(Snapshot.time.desc(), Snapshot.id).limit(limit).offset(offset)
+    return list(page), query.count()
 
 
 def list_for_repository(repository_id: str, *, hostname: str | None = None, limit: int = 50) -> list[Snapshot]:
     """The newest snapshots first, of one host or of all."""
-    query = Snapshot.select().where(Snapshot.repository == repository_id)
-    if hostname is not None:
-        query = query.where(Snapshot.hostname == hostname)
-    return list(query.order_by(Snapshot.time.desc()).limit(limit))
+    return list_page(Wanted(repository_id, hostname=hostname or ""), limit=limit)[0]
 
 
 def count_for_repository(repository_id: str, *, hostname: str | None = None) -> int:
-    query = Snapshot.select().where(Snapshot.repository == repository_id)
+    return _matching(Wanted(repository_id, hostname=hostname or "")).count()
+
+
+def hostnames(repository_id: str) -> list[tuple[str, int]]:
+    """Whose snapshots they are, with their number, the most first."""
+    query = (
+        Snapshot.select(Snapshot.hostname, fn.COUNT(SQL("*")))
+        .where(Snapshot.repository == repository_id)
+        .group_by(Snapshot.hostname)
+        .order_by(fn.COUNT(SQL("*")).desc(), Snapshot.hostname)
+        .limit(50)
+    )
+    return list(query.tuples())
+
+
+def tags(wanted: Wanted) -> list[tuple[str, int]]:
+    """The tags of these snapshots, with their number, the most used first."""
+    # Thousands of snapshots have the same few tags: those are taken apart once, not per snapshot.
+    sets = _matching(wanted).select(Snapshot.tags, fn.COUNT(SQL("*"))).group_by(Snapshot.tags)
+    found: Counter[str] = Counter()
+    for together, count in sets.tuples():
+        for tag in set(together):
+            found[tag] += count
+    return sorted(found.items(), key=lambda one: (-one[1], one[0]))[:50]
+
+
+def find(repository_id: str | None, snapshot_id: str) -> Snapshot | None:
+    return Snapshot.get_or_none(Snapshot.repository == repository_id, Snapshot.id == snapshot_id)
+
+
+def get(repository_id: str, snapshot_id: str, *, hostname: str | None = None) -> Snapshot:
+    """The snapshot, if it is in the repository (and of that host); raises NotFound."""
+    query = Snapshot.select().where(Snapshot.repository == repository_id, Snapshot.id == snapshot_id)
     if hostname is not None:
         query = query.where(Snapshot.hostname == hostname)
-    return query.count()
+    found = query.first()
+    if found is None:
+        raise NotFound(
+            "There is no such snapshot.", code="snapshot_gone",
+            help="It may have been removed since. The list of snapshots shows what there is; it can be listed again.",
+        )  # fmt: skip
+    return found
 
 
 def listing(repository_id: str) -> SnapshotListing | None:
     """When the snapshots of a repository were listed last, and by which host."""
     return SnapshotListing.get_or_none(SnapshotListing.repository == repository_id)
+
+
+def last_good_at(repository_id: str) -> datetime | None:
+    """When the last good backup to a repository ended."""
+    newest = (
+        Host.select()
+        .where(Host.repository == repository_id, Host.last_good_at.is_null(False))
+        .order_by(Host.last_good_at.desc())
+        .first()
+    )
+    return newest.last_good_at if newest is not None else None
+
+
+def _matching(wanted: Wanted) -> ModelSelect:
+    query = Snapshot.select().where(Snapshot.repository == wanted.repository_id)
+    if wanted.hostname:
+        query = query.where(Snapshot.hostname == wanted.hostname)
+    if wanted.tag:
+        query = query.where(_has_tag(wanted.tag))
+    if wanted.text:
+        query = query.where(_any_of(wanted.text))
+    return query
+
+
+def _has_tag(tag: str) -> Expression:
+    one = fn.json_each(Snapshot.tags).alias("one")
+    return fn.EXISTS(Snapshot.select(SQL("1")).from_(one).where(SQL("one.value = ?", [tag])))
+
+
+def _any_of(text: str) -> Expression:
+    as_json = json.dumps(text, ensure_ascii=False)[1:-1]
+    return (
+        Snapshot.id.startswith(text.lower())
+        | Snapshot.hostname.contains(text)
+        | Snapshot.time.cast("TEXT").contains(text)
+        | Snapshot.paths.cast("TEXT").contains(as_json)
+        | Snapshot.tags.cast("TEXT").contains(as_json)
+    )

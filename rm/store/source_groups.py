@@ -14,3 +14,12 @@ def get(group_id: str, *, host_id: str) -> SourceGroup:
     if group is None:
         raise NotFound("This host has no such source group.")
     return group
+
+
+def find_by_name(name: str, *, host_id: str) -> SourceGroup | None:
+    return SourceGroup.get_or_none(SourceGroup.host == host_id, SourceGroup.name == name)
+
+
+def has_hooks(group: SourceGroup) -> bool:
+    """Whether something is to run before or after a backup of it."""
+    return bool(group.pre_hook or group.post_hook or group.pre_shell_sealed or group.post_shell_sealed)

@@ -34,13 +34,14 @@ Done = Callable[[bool], None]
 @dataclass
 class _Batch:
     heartbeats: dict[str, tuple[datetime, Heartbeat]] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
     progress: dict[str, tuple[str, datetime, JobProgress]] = field(default_factory=dict)
     samples: list[tuple[str, int, int]] = field(default_factory=list)
     lines: list[tuple[str, str, list[LogLine], Done]] = field(default_factory=list)
     line_count: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.heartbeats or self.progress or self.lines)
+        return bool(self.heartbeats or self.seen or self.progress or self.lines)
 
 
 class Writer:
@@ -81,6 +82,12 @@ class Writer:
     def heartbeat(self, *, host_id: str, at: datetime, beat: Heartbeat) -> None:
         with self._changed:
             self._batch.heartbeats[host_id] = (at, beat)
+            self._changed.notify()
+
+    def seen(self, *, host_id: str, at: datetime) -> None:
+        """Any frame is a sign of life: a host that is busy reporting is never taken for one that is away."""
+        with self._changed:
+            self._batch.seen[host_id] = at
             self._changed.notify()
 
     def progress(self, *, job_id: str, host_id: str, at: datetime, progress: JobProgress) -> None:
@@ -186,8 +193,10 @@ def _store(batch: _Batch) -> list[Event]:
             events.append(HostChanged(host_id) if changed else HostSeen(host_id))
         connection.executemany(
             "UPDATE hosts SET last_seen_at = ?1 WHERE id = ?2 AND (last_seen_at IS NULL OR last_seen_at < ?1)",
-            [(instants.to_text(at), host_id) for host_id, (at, _) in batch.heartbeats.items()],
+            [(instants.to_text(at), host_id) for host_id, (at, _) in batch.heartbeats.items()]
+            + [(instants.to_text(at), host_id) for host_id, at in batch.seen.items()],
         )
+        events += [HostSeen(host_id) for host_id in batch.seen if host_id not in batch.heartbeats]
         connection.executemany(
             "UPDATE jobs SET last_sign_at = ? WHERE id = ? AND host_id = ? AND state = 'running'",
             [

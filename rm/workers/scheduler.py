@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from rm.domain.update_timing import drifted
 from rm.runtime import Runtime
-from rm.services import accounts, fleet_updates, jobs, releases, updates
+from rm.services import accounts, backup_alerts, fleet_updates, jobs, maintenance, releases, updates, verdicts
 from rm.store import database
 from rm.workers.fleet_update import FleetDriver
 
@@ -34,6 +34,9 @@ class Scheduler:
         self._lock = threading.Lock()
         self._releases_seen = ("", "")
         self._last_sweep: tuple[datetime, float] | None = None
+        self._looked_at = ""
+        self._last_verdicts: datetime | None = None
+        self._listening_since = runtime.clock()
         self._fleet = FleetDriver(runtime, wake=self.drive_fleet_update_soon)
         # misfire_grace_time: the default of 1 s skips a job silently when the process was busy for a moment
         self._scheduler = BackgroundScheduler(
@@ -49,6 +52,8 @@ class Scheduler:
             (2, self.cut_stuck_connections),
             (30, self.ask_about_silent_jobs),
             (60, self.give_up_waiting_jobs),
+            (15, self.sweep_verdicts),
+            (30, self.keep_repositories_in_order),
             (3600, self.forget_expired_sessions),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=job.__name__)
@@ -112,6 +117,24 @@ class Scheduler:
     def give_up_waiting_jobs(self) -> None:
         with database.connection():
             jobs.give_up_waiting(self._runtime.bus, now=self._runtime.clock())
+
+    def sweep_verdicts(self) -> None:
+        """Call late what is late; not before agents had time to reach a server that was away, or asleep, itself."""
+        now = self._runtime.clock()
+        last, self._last_verdicts = self._last_verdicts, now
+        if last is None or not now - last < verdicts.SETTLING:
+            self._listening_since = now
+        with database.connection():
+            verdicts.sweep(
+                self._runtime.bus, now=now, is_settled=now - self._listening_since >= backup_alerts.SILENT_PATIENCE
+            )
+
+    def keep_repositories_in_order(self) -> None:
+        """Order what repositories need, and end what keeps their backups waiting."""
+        with database.connection():
+            self._looked_at = maintenance.sweep(
+                self._runtime.bus, now=self._runtime.clock(), after=self._looked_at
+            )  # fmt: skip
 
     def forget_expired_sessions(self) -> None:
         with database.connection():

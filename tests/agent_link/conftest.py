@@ -16,7 +16,7 @@ from rm.shared import protocol
 from rm.shared.ids import new_ulid
 from rm.store.database import db
 
-WAIT = 5
+WAIT = 30
 
 
 def wait_until(is_true, seconds=WAIT):
@@ -88,7 +88,7 @@ class FakeSocket:
         self._drop()
 
     def wait_for(self, type_, **fields):
-        """The first message of a type with these fields; fails after five seconds."""
+        """The first message of a type with these fields; fails when it does not come."""
 
         def found():
             for message in self.sent:

@@ -10,13 +10,14 @@ from rm.agent_link import handlers
 from rm.agent_link import session as module
 from rm.errors import HostOffline
 from rm.events import HostChanged
-from rm.services import hosts, jobs
+from rm.services import hosts, jobs, verdicts
 from rm.services.repositories import RepositoryForm, save_for_host
 from rm.services.repositories import test_on_host as try_on_host
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import (
     BrowseResult,
+    GroupState,
     Heartbeat,
     Hello,
     JobFinished,
@@ -29,7 +30,7 @@ from rm.shared.protocol import (
     Snapshot,
     SnapshotsReport,
 )
-from rm.store.models import Host, Job, JobLogLine, Repository
+from rm.store.models import GroupVerdict, Host, Job, JobLogLine, Repository
 from rm.store.models import Snapshot as SnapshotRow
 from tests import cast
 from tests.agent_link.conftest import WAIT, wait_until
@@ -186,6 +187,24 @@ def test_a_heartbeat_is_acknowledged_and_kept(connect, web1, clock, bus):
 
     host = cast.host_row(web1)
     assert (host.last_seen_at, host.problems) == (clock.now, ["restic was not found"])
+
+
+def test_what_heartbeats_say_of_groups_is_looked_at_only_when_it_changed(connect, web1, bus, monkeypatch):
+    group = cast.nightly(bus, web1)
+    ws, calls = connect(web1, features=["schedules"]), []
+    reported = verdicts.reported
+    monkeypatch.setattr(verdicts, "reported", lambda *args, **named: (calls.append(1), reported(*args, **named)))
+    waiting = GroupState(source_group="files", code="waiting", why="the check of attic runs")
+
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=AT)))
+    for _ in range(3):
+        ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=AT, groups=[waiting])))
+    kept = GroupVerdict.get_by_id(group).text
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=AT, groups=[])))
+
+    assert len(calls) == 2
+    assert kept == "A run waits. The check of attic runs."
+    assert GroupVerdict.get_by_id(group).code == "never"
 
 
 def test_a_job_runs_from_order_to_end(connect, web1, backup):

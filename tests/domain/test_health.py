@@ -3,26 +3,26 @@
 from datetime import timedelta
 
 from rm.domain import health
-from rm.domain.health import HostFacts
+from rm.domain.health import GroupHealth, HostFacts
 from tests.cast import NOW
 
 HOUR = timedelta(hours=1)
 
 
+def group(code="ok", text="Backed up.", name="files", last_good_at=NOW - HOUR):
+    return GroupHealth(name=name, code=code, text=text, last_good_at=last_good_at)
+
+
 def facts(**changes):
     usual = {
-        "name": "web1",
-        "mode": "always_on",
         "is_connected": True,
         "is_revoked": False,
         "has_said_hello": True,
         "has_repository": True,
-        "has_sources": True,
         "last_seen_at": NOW,
-        "last_good_at": NOW - HOUR,
-        "last_backup_outcome": "succeeded",
-        "last_backup_message": "",
+        "protected_until": NOW + HOUR,
         "running_kind": None,
+        "groups": (group(),),
     }
     return HostFacts(**(usual | changes))
 
@@ -36,17 +36,29 @@ def test_a_host_with_a_young_backup_is_protected():
 
 
 def test_a_host_whose_backup_is_too_old_is_late_and_says_since_when():
-    late = say(last_good_at=NOW - 27 * HOUR)
+    late = say(groups=(group("late", last_good_at=NOW - 37 * HOUR),), protected_until=NOW - HOUR)
+
+    assert (late.code, late.word, late.is_protected) == ("late", "Late", False)
+    assert "37 h" in late.why
+
+
+def test_a_verdict_that_time_has_overtaken_is_not_called_protected():
+    late = say(protected_until=NOW)
 
     assert (late.code, late.is_protected) == ("late", False)
-    assert "27 h" in late.why
 
 
 def test_a_failed_run_is_said_even_while_the_last_good_one_still_protects():
-    failed = say(last_backup_outcome="failed", last_backup_message="The repository is locked.")
+    failed = say(groups=(group("failed", "The last run failed: The repository is locked."),))
 
     assert (failed.code, failed.word, failed.is_protected) == ("failed", "Last run failed", True)
     assert failed.why == "The repository is locked."
+
+
+def test_the_worst_group_speaks_for_its_host_and_is_named():
+    said = say(groups=(group(name="home"), group("skipped", "It was skipped.", name="db"), group(name="www")))
+
+    assert (said.code, said.why) == ("skipped", "db: It was skipped.")
 
 
 def test_an_offline_host_with_a_young_backup_stays_protected():
@@ -55,16 +67,23 @@ def test_an_offline_host_with_a_young_backup_stays_protected():
     assert (offline.code, offline.is_protected) == ("offline", True)
 
 
+def test_a_laptop_that_sleeps_is_asleep_and_not_offline():
+    asleep = say(is_connected=False, groups=(group("asleep", "The host is asleep. Backed up."),))
+
+    assert (asleep.code, asleep.word, asleep.is_protected) == ("asleep", "Asleep", True)
+
+
 def test_a_socket_without_a_sign_of_life_is_not_online():
     assert not health.is_online(is_connected=True, last_seen_at=NOW - timedelta(seconds=91), now=NOW)
 
 
 def test_a_new_host_is_told_what_is_missing():
-    never = {"last_good_at": None, "last_backup_outcome": None}
+    never = {"protected_until": None, "groups": ()}
+    waiting = (group("never", "No backup yet. No schedule runs it.", last_good_at=None),)
 
     assert say(**never, has_repository=False).why == "no repository yet"
-    assert say(**never, has_sources=False).why == "nothing chosen to back up"
-    assert say(**never).why == "no backup yet"
+    assert say(**never).why == "nothing chosen to back up"
+    assert say(protected_until=None, groups=waiting).why == "No backup yet. No schedule runs it."
 
 
 def test_a_revoked_host_is_never_called_protected():
@@ -72,7 +91,7 @@ def test_a_revoked_host_is_never_called_protected():
 
 
 def test_a_host_without_restic_says_so_before_it_is_missed():
-    assert say(problems=("restic was not found",), last_good_at=None).why == "restic was not found"
+    assert say(problems=("restic was not found",), protected_until=None).why == "restic was not found"
 
 
 def test_the_fleets_sentence_names_who_is_not_protected():

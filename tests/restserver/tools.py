@@ -62,4 +62,4 @@ def rest_server(data: Path, *options: str) -> Iterator[str]:
         raise AssertionError("the rest-server did not start")
     finally:
         child.kill()
-        child.communicate(timeout=10)
+        child.communicate(timeout=40)

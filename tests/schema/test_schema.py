@@ -172,3 +172,35 @@ def test_a_database_of_the_first_version_becomes_the_present_one(tmp_path, datab
     migrate(old, now=NOW)
 
     assert shape(old) == shape(database_file)
+
+
+def test_hosts_of_the_version_before_keep_their_protection_until_they_are_judged(tmp_path):
+    """A laptop's groups become a laptop's groups, too."""
+    file, steps = tmp_path / "v3.db", tmp_path / "steps"
+    steps.mkdir()
+    for step in MIGRATIONS_DIR.glob("000[23]*.sql"):
+        (steps / step.name).write_text(step.read_text())
+    first = sqlite3.connect(file)
+    first.executescript((Path(__file__).parent / "schema_0001.sql").read_text())
+    first.close()
+    migrate(file, now=NOW, schema="PRAGMA user_version = 3;", migrations_dir=steps)
+    old, at = sqlite3.connect(file), "2026-11-23T12:00:00.123456Z"
+    for name, mode, good in (("a", "always_on", at), ("b", "intermittent", None), ("c", "always_on", at)):
+        old.execute(
+            "INSERT INTO hosts (id, name, hostname, os, arch, mode, enrolled_at, last_good_at)"
+            " VALUES (?1, ?1, ?1, 'linux', 'amd64', ?2, ?3, ?4)", (name, mode, at, good),
+        )  # fmt: skip
+        if name != "c":
+            old.execute("INSERT INTO source_groups VALUES (?1, ?1, 'files', '[]', '[]', ?2, ?2)", (name, at))
+    old.commit()
+    old.close()
+
+    migrate(file, now=NOW)
+
+    new = sqlite3.connect(file)
+    assert new.execute("SELECT id, protected_until FROM hosts ORDER BY id").fetchall() == [
+        ("a", "2026-11-24T14:00:00.123000Z"), ("b", None), ("c", None),
+    ]  # fmt: skip
+    assert new.execute("SELECT id, mode FROM source_groups ORDER BY id").fetchall() == [
+        ("a", "always_on"), ("b", "intermittent"),
+    ]  # fmt: skip

@@ -10,7 +10,7 @@ from rm.services import jobs
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandCancel, CommandRun, JobFinished, JobStarted
-from rm.store.models import AuditEntry, BackupDay, Host, Job
+from rm.store.models import AuditEntry, BackupDay, Host, Job, SourceGroup
 from tests import cast
 from tests.cast import BOB, NOW
 
@@ -52,6 +52,18 @@ def test_pressing_twice_gives_the_same_job(bus, web1, group, queued):
 def test_a_host_without_repository_cannot_be_backed_up(bus, web1):
     with pytest.raises(Conflict, match="no repository"):
         jobs.order(bus, host_id=web1.id, kind="init", actor=BOB, now=NOW)
+
+
+@pytest.mark.parametrize("hook", [{"pre_hook": "dump"}, {"post_shell_sealed": b"x"}])
+def test_an_agent_that_knows_no_hooks_is_not_asked_to_back_up_without_them(bus, web1, group, hook):
+    SourceGroup.update(hook).where(SourceGroup.id == group).execute()
+    Host.update(first_hello_at=NOW).where(Host.id == web1.id).execute()
+
+    with pytest.raises(Conflict, match="too old to run them"):
+        jobs.order(bus, host_id=web1.id, kind="backup", source_group_id=group, actor=BOB, now=NOW)
+
+    Host.update(features=["hooks"]).where(Host.id == web1.id).execute()
+    assert jobs.order(bus, host_id=web1.id, kind="backup", source_group_id=group, actor=BOB, now=NOW).state == "queued"
 
 
 def test_an_unknown_kind_is_refused(bus, web1, group):

@@ -6,7 +6,7 @@ import pytest
 
 from rm.errors import HostOffline, Invalid, NotFound
 from rm.events import HostConfigChanged
-from rm.services import repositories, source_groups
+from rm.services import repositories
 from rm.services.repositories import test_on_host as try_on_host
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm
 from rm.shared.protocol import RepositoryStats
@@ -139,53 +139,6 @@ def test_a_repository_cannot_be_tried_while_its_host_is_away(bus, vault, parts, 
 def test_a_host_without_repository_has_nothing_to_try(bus, parts, web1):
     with pytest.raises(NotFound):
         try_on_host(bus, parts.agents, host_id=web1.id, actor=BOB, now=NOW)
-
-
-def group(bus, host, group_id=None, **changes):
-    arguments = {"name": "files", "includes": ["/srv"], "excludes": []} | changes
-    return source_groups.save(bus, host_id=host.id, group_id=group_id, actor=BOB, now=NOW, **arguments)
-
-
-def test_a_source_group_is_made_and_changed(bus, web1):
-    made = group(bus, web1)
-    changed = group(bus, web1, made.id, includes=["/srv", "/etc", "/srv"], excludes=["*.tmp", ""])
-
-    assert (changed.id, changed.includes, changed.excludes) == (made.id, ["/srv", "/etc"], ["*.tmp"])
-
-
-@pytest.mark.parametrize(
-    ("field", "changes"),
-    [
-        ("name", {"name": ""}),
-        ("name", {"name": "a,b"}),
-        ("includes", {"includes": []}),
-        ("includes", {"includes": ["relative"]}),
-        ("includes", {"includes": ["/" + "x" * 5000]}),
-        ("excludes", {"excludes": ["x"] + [f"{n}" for n in range(600)]}),
-    ],
-)
-def test_a_source_group_that_says_nothing_useful_is_refused(bus, web1, field, changes):
-    with pytest.raises(Invalid) as caught:
-        group(bus, web1, **changes)
-
-    assert field in caught.value.fields
-
-
-def test_a_host_cannot_have_two_groups_of_one_name(bus, web1, db1):
-    group(bus, web1)
-    group(bus, db1)
-
-    with pytest.raises(Invalid):
-        group(bus, web1)
-
-
-def test_another_hosts_group_cannot_be_changed_or_removed(bus, web1, db1):
-    made = group(bus, web1)
-
-    with pytest.raises(NotFound):
-        group(bus, db1, made.id, name="stolen")
-    with pytest.raises(NotFound):
-        source_groups.remove(bus, host_id=db1.id, group_id=made.id, actor=BOB, now=NOW)
 
 
 def report(bus, host, repository, **stats):

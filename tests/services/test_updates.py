@@ -284,14 +284,14 @@ def test_two_administrators_at_once_get_the_same_attempt(bus, online, release):
 
     def press(actor):
         with connection():
-            ready.wait(5)
+            ready.wait(30)
             found.append(updates.order(bus, host_id=online.id, actor=actor, now=NOW).job_id)
 
     threads = [threading.Thread(target=press, args=(actor,)) for actor in (ALICE, BOB)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(40)
 
     assert len(found) == 2 and len(set(found)) == 1
     assert UpdateAttempt.select().count() == 1

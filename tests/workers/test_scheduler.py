@@ -8,7 +8,7 @@ import pytest
 
 from rm.events import ReleasesChanged
 from rm.services import jobs, releases, updates
-from rm.store.models import Job
+from rm.store.models import Alert, Host, Job
 from rm.workers import scheduler as module
 from rm.workers.scheduler import Scheduler
 from tests import cast
@@ -56,7 +56,7 @@ def test_what_came_due_while_the_process_was_busy_is_done_once(scheduler):
     scheduler._scheduler.add_job(late, "interval", seconds=50, start_date=due, next_run_time=due)
     scheduler.start()
 
-    assert done.wait(5)
+    assert done.wait(30)
     assert ran == [1]
 
 
@@ -164,3 +164,30 @@ def test_a_clock_that_drifts_a_little_is_left_alone(scheduler, ticking, fenced):
     scheduler.sweep_updates()
 
     assert again(fenced).state == "failed"
+
+
+def test_a_server_that_has_just_begun_to_listen_calls_nobody_late(scheduler, bus, clock, web1):
+    cast.nightly(bus, web1)
+    cast.backed_up(bus, web1.id, NOW)
+    told = []
+    for minutes in range(0, 16):
+        clock.now = NOW + timedelta(hours=40, minutes=minutes)
+        scheduler.sweep_verdicts()
+        told.append(Alert.select().count())
+
+    assert told[:15] == [0] * 15
+    assert {alert.kind for alert in Alert.select()} == {"agent_offline", "backup_late"}
+
+
+def test_a_server_that_slept_waits_anew_before_it_calls_anybody_late(scheduler, bus, clock, web1):
+    cast.nightly(bus, web1)
+    cast.backed_up(bus, web1.id, NOW)
+    for minutes in range(0, 20):
+        clock.now = NOW + timedelta(minutes=minutes)
+        Host.update(last_seen_at=clock.now).where(Host.id == web1.id).execute()
+        scheduler.sweep_verdicts()
+
+    clock.now = NOW + timedelta(hours=40)
+    scheduler.sweep_verdicts()
+
+    assert Alert.select().count() == 0

@@ -24,6 +24,7 @@ ALTER TABLE hosts ADD COLUMN schedule_problem TEXT NOT NULL DEFAULT '';
 ALTER TABLE hosts ADD COLUMN protected_until TEXT;
 ALTER TABLE hosts ADD COLUMN verdict_code TEXT NOT NULL DEFAULT '';
 ALTER TABLE hosts ADD COLUMN verdict_text TEXT NOT NULL DEFAULT '';
+CREATE INDEX hosts_unjudged ON hosts (id) WHERE verdict_code = '';
 ALTER TABLE source_groups ADD COLUMN one_file_system INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_groups ADD COLUMN exclude_caches INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE source_groups ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
@@ -84,10 +85,12 @@ CREATE TABLE group_verdicts (
   protected_until TEXT,
   reported TEXT NOT NULL DEFAULT '{}',
   reported_at TEXT,
-  changed_at TEXT NOT NULL
+  changed_at TEXT NOT NULL,
+  turns_at TEXT,
+  missed_on TEXT
 ) STRICT;
 CREATE INDEX group_verdicts_host ON group_verdicts (host_id);
-CREATE INDEX group_verdicts_late ON group_verdicts (late_at) WHERE late_at IS NOT NULL;
+CREATE INDEX group_verdicts_turns ON group_verdicts (turns_at) WHERE turns_at IS NOT NULL;
 
 CREATE TABLE skipped_runs (
   id TEXT NOT NULL PRIMARY KEY,
@@ -134,5 +137,21 @@ CREATE TABLE repository_days (
   PRIMARY KEY (repository_id, day)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE restore_picks (
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  repository_id TEXT NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
+  snapshot_id TEXT NOT NULL,
+  path TEXT NOT NULL,
+  is_folder INTEGER NOT NULL,
+  picked_at TEXT NOT NULL,
+  PRIMARY KEY (user_id, repository_id, snapshot_id, path)
+) STRICT, WITHOUT ROWID;
+
 -- Everything that hosts back up now shall reach their agents as a set of its own.
 UPDATE hosts SET schedule_version = 1 WHERE id IN (SELECT host_id FROM source_groups);
+
+-- A laptop's groups are a laptop's; and until its groups are judged, a host is protected as long as it was so far.
+UPDATE source_groups SET mode = 'intermittent' WHERE host_id IN (SELECT id FROM hosts WHERE mode = 'intermittent');
+UPDATE hosts SET protected_until = strftime('%Y-%m-%dT%H:%M:%f000Z', last_good_at, '+26 hours')
+  WHERE last_good_at IS NOT NULL AND id IN (SELECT host_id FROM source_groups);
+CREATE INDEX jobs_open_repository ON jobs (repository_id) WHERE state <> 'finished';

@@ -1,0 +1,155 @@
+"""Templates for programs: keeping them, seeing what they would change, applying them."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from flask import Blueprint
+
+from rm.api import documents, schedules, source_groups
+from rm.domain.permissions import allows
+from rm.errors import Invalid
+from rm.runtime import runtime
+from rm.services import templates as service
+from rm.services.schedules import ScheduleForm
+from rm.services.source_group_forms import SourceGroupForm
+from rm.services.source_groups import MAX_GROUPS
+from rm.services.template_forms import TemplateForm, form_of
+from rm.services.templates import HostPreview
+from rm.shared.protocol import MAX_SCHEDULES
+from rm.store import templates
+from rm.store.models import Template
+
+routes = Blueprint("api_templates", __name__, url_prefix="/api/v1/templates")
+
+
+@routes.get("")
+@allows("fleet.view")
+def index() -> dict[str, Any]:
+    return {"items": [_document(found) for found in templates.list_all()], "next": None}
+
+
+@routes.get("/<template_id>")
+@allows("fleet.view")
+def show(template_id: str) -> dict[str, Any]:
+    """A template with the hosts that it was applied to; `drifts` says that a host differs from it now."""
+    found = templates.get(template_id)
+    hosts = [{"id": host.id, "name": host.name, "drifts": drifts} for host, drifts in service.drifting(template_id)]
+    return _document(found) | {"hosts": hosts}
+
+
+@routes.post("")
+@allows("templates.edit")
+def create() -> tuple[dict[str, Any], int]:
+    """A new template: of `groups` and `schedules`, or of what the host `from_host_id` has."""
+    parts = runtime()
+    body = documents.body()
+    name, from_host_id = documents.text(body, "name"), documents.text(body, "from_host_id", "")
+    if from_host_id:
+        found = service.save_from_host(
+            parts.bus, host_id=from_host_id, name=name, description=documents.text(body, "description", ""),
+            actor=documents.actor(), now=parts.clock(),
+        )  # fmt: skip
+    else:
+        found = _save(None, _form(body, TemplateForm()))
+    return _document(found), 201
+
+
+@routes.put("/<template_id>")
+@allows("templates.edit")
+def change(template_id: str) -> dict[str, Any]:
+    """A changed template; what the body does not name stays as it is, and so do hosts until it is applied again."""
+    existing = templates.get(template_id)
+    return _document(_save(template_id, _form(documents.body(), form_of(existing))))
+
+
+@routes.delete("/<template_id>")
+@allows("templates.edit")
+def remove(template_id: str) -> tuple[str, int]:
+    """Forget a template; what was made from it stays."""
+    parts = runtime()
+    service.remove(parts.bus, template_id=template_id, actor=documents.actor(), now=parts.clock())
+    return "", 204
+
+
+@routes.post("/<template_id>/preview")
+@allows("templates.apply")
+def preview(template_id: str) -> dict[str, Any]:
+    """What applying it to the hosts with this `tag`, or with these `host_ids`, would change; nothing changes yet."""
+    body = documents.body()
+    found = service.preview(
+        template_id=template_id, tag=documents.text(body, "tag", ""), host_ids=documents.texts(body, "host_ids"),
+        now=runtime().clock(),
+    )  # fmt: skip
+    return {"version": templates.get(template_id).version, "hosts": [_preview(one) for one in found]}
+
+
+@routes.post("/<template_id>/apply")
+@allows("templates.apply")
+def apply(template_id: str) -> dict[str, Any]:
+    """Make these hosts as the template's `version` says; the version is the one that the preview named."""
+    parts = runtime()
+    body = documents.body()
+    if "version" not in body:
+        raise Invalid({"version": "Say which version you have looked at."})
+    results = service.apply(
+        parts.bus,
+        parts.vault,
+        template_id=template_id,
+        version=documents.whole(body, "version", 0),
+        tag=documents.text(body, "tag", ""),
+        host_ids=documents.texts(body, "host_ids"),
+        actor=documents.actor(),
+        now=parts.clock(),
+    )
+    return {"hosts": [asdict(one) for one in results]}
+
+
+def _form(body: dict[str, Any], base: TemplateForm) -> TemplateForm:
+    found: dict[str, Any] = {name: documents.text(body, name) for name in ("name", "description") if name in body}
+    if "groups" in body:
+        given = documents.objects(body, "groups", MAX_GROUPS)
+        found["groups"] = [source_groups.form(one, SourceGroupForm()) for one in given]
+    if "schedules" in body:
+        given = documents.objects(body, "schedules", MAX_SCHEDULES)
+        found["schedules"] = [schedules.form(one, ScheduleForm()) for one in given]
+    return replace(base, **found)
+
+
+def _save(template_id: str | None, wanted: TemplateForm) -> Template:
+    parts = runtime()
+    return service.save(
+        parts.bus, template_id=template_id, form=wanted, actor=documents.actor(), now=parts.clock()
+    )  # fmt: skip
+
+
+def _document(found: Template) -> dict[str, Any]:
+    """A template; its schedules name their groups."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "description": found.description,
+        "version": found.version,
+        "groups": found.body["groups"],
+        "schedules": found.body["schedules"],
+        "changed_at": documents.instant(found.changed_at),
+    }
+
+
+def _preview(found: HostPreview) -> dict[str, Any]:
+    changes = [
+        {
+            "kind": one.kind,
+            "name": one.name,
+            "what": one.what,
+            "fields": [{"field": field.field, "old": field.old, "new": field.new} for field in one.fields],
+        }
+        for one in found.differences.changes
+    ]
+    return {
+        "host_id": found.host.id,
+        "host_name": found.host.name,
+        "is_same": found.differences.is_same,
+        "problem": found.problem or None,
+        "changes": changes,
+        "left_alone": [{"kind": kind, "name": name} for kind, name in found.differences.beyond],
+    }

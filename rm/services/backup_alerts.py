@@ -1,0 +1,158 @@
+"""Alerts about backups: at most one is open for a source group, and it ends with the next good backup."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rm.domain.group_verdict import GroupFacts, GroupVerdict
+from rm.events import EventBus
+from rm.services import alerts
+from rm.shared.words import counted
+from rm.store import verdicts
+from rm.store.judged import JudgedGroup, JudgedHost
+
+FAILED, LATE, MISSED = verdicts.BACKUP_ALERTS
+SILENT_PATIENCE = timedelta(minutes=15)
+"""How long a host that is to be awake may be silent before somebody is told."""
+MOST_AT_ONCE = 200
+
+Open = set[tuple[str, str]]
+"""What is open about a host's backups: kind and condition."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A group with what it was judged by, and whether a backup of it runs just now."""
+
+    host: JudgedHost
+    group: JudgedGroup
+    facts: GroupFacts
+    verdict: GroupVerdict
+    is_running: bool
+
+    @property
+    def condition(self) -> str:
+        return f"group:{self.group.id}"
+
+    @property
+    def has_new_failure(self) -> bool:
+        """Whether the failure came, or the hope for a retry went, since the verdict before."""
+        run = self.facts.last_run
+        if run is None or not self.verdict.is_failed or self.verdict.code == "missed":
+            return False
+        return (
+            self.group.before is None or self.group.before.last_job_id != run.id or self.group.before.code == "retrying"
+        )
+
+
+def follow(bus: EventBus, judged: Judged, *, are_open: Open, tells_lateness: bool, now: datetime) -> None:
+    """Raise and clear what follows from a verdict, in the transaction that keeps it.
+
+    Lateness is told only by the sweep: a host that has just come back may still have reports of good backups to send.
+    """
+    verdict, at = judged.verdict, judged.condition
+    if not judged.facts.is_scheduled or judged.host.revoked_at is not None:
+        why = "The host was revoked." if judged.host.revoked_at else "No schedule runs this group any more."
+        _clear(bus, are_open, at, (FAILED, LATE, MISSED), note=why, now=now)
+        return
+    if not judged.facts.has_failed:
+        good = judged.facts.last_good_at
+        note = f"A good backup ended on {_at(good)}." if good is not None else "The failed run does not count any more."
+        _clear(bus, are_open, at, (FAILED,), note=note, now=now)
+    if not verdict.is_late:
+        _clear(bus, are_open, at, (LATE, MISSED), note=_end_of_lateness(judged), now=now)
+    if judged.has_new_failure:
+        _raise(bus, judged, FAILED, _failed_words(judged), now=now)
+        _clear(bus, are_open, at, (LATE, MISSED), note="It was run, and failed: that is an alert of its own.", now=now)
+    elif tells_lateness and verdict.is_late:
+        _tell_lateness(bus, judged, are_open, now=now)
+
+
+def forget(bus: EventBus, *, are_open: Open, group_ids: set[str], now: datetime) -> None:
+    """Clear what is open about groups that are not there any more."""
+    for kind, condition in list(are_open):
+        if condition.removeprefix("group:") not in group_ids:
+            _clear(bus, are_open, condition, (kind,), note="The source group was removed.", now=now)
+
+
+def tell_silence(bus: EventBus, *, now: datetime) -> None:
+    """Raise an alert for each host that should be awake and is silent, and clear those that are over.
+
+    A host whose groups are all intermittent, or that no schedule runs, may be silent. Each is a transaction of its own.
+    """
+    for host in verdicts.list_silent(now, patience=SILENT_PATIENCE, limit=MOST_AT_ONCE):
+        alerts.raise_alert(
+            bus, kind=verdicts.OFFLINE_ALERT, condition=f"host:{host.id}", host_id=host.id, now=now,
+            message=f"{host.name} is to be always on, and was last heard of on {_at(host.last_seen_at)}."
+            " Its schedules go on without the server, if it runs.",
+        )  # fmt: skip
+        time.sleep(0)
+    for alert, host in verdicts.list_told_silent(now, limit=MOST_AT_ONCE):
+        note = "It is connected again." if host.connected_at else "It need not be awake any more."
+        alerts.clear(bus, kind=alert.kind, condition=alert.condition, note=note, now=now)
+
+
+def _tell_lateness(bus: EventBus, judged: Judged, are_open: Open, *, now: datetime) -> None:
+    verdict, at = judged.verdict, judged.condition
+    if verdict.is_missed:
+        # a failure that is told and recent says more than that nothing good came
+        if (MISSED, at) not in are_open and not ((FAILED, at) in are_open and verdict.code == "failed"):
+            _raise(bus, judged, MISSED, _missed_words(judged), now=now)
+            note = "Still no good backup: the alert Backup missed goes on from here."
+            _clear(bus, are_open, at, (LATE, FAILED), note=note, now=now)
+    elif not judged.is_running and not any((kind, at) in are_open for kind in (FAILED, LATE, MISSED)):
+        _raise(bus, judged, LATE, _late_words(judged), now=now)
+
+
+def _raise(bus: EventBus, judged: Judged, kind: str, message: str, *, now: datetime) -> None:
+    alerts.raise_alert(
+        bus, kind=kind, condition=judged.condition, message=message, now=now, host_id=judged.host.id
+    )  # fmt: skip
+
+
+def _clear(bus: EventBus, are_open: Open, condition: str, kinds: tuple[str, ...], *, note: str, now: datetime) -> None:
+    for kind in kinds:
+        if (kind, condition) in are_open:
+            are_open.discard((kind, condition))
+            alerts.clear(bus, kind=kind, condition=condition, note=note, now=now)
+
+
+def _end_of_lateness(judged: Judged) -> str:
+    good, before = judged.facts.last_good_at, judged.group.before
+    if good is None or (before is not None and before.last_good_at == good):
+        return f"What is expected of it was changed; a run is due by {_at(judged.verdict.late_at)}."
+    if before is not None and before.late_at is not None and good <= before.late_at:
+        return f"It had run in time, on {_at(good)}; only its report came late."
+    return f"A good backup ended on {_at(good)}."
+
+
+def _failed_words(judged: Judged) -> str:
+    run = judged.facts.last_run
+    said = run.message if run is not None and run.message else "Its log says why."
+    tries = f" after {counted(run.attempt, 'try', 'tries')}" if run is not None and run.attempt > 1 else ""
+    word = "was lost" if run is not None and run.outcome == "lost" else "failed"
+    return f"The backup of {judged.group.name} on {judged.host.name} {word}{tries}: {said} {_last_good(judged)}"
+
+
+def _late_words(judged: Judged) -> str:
+    return (
+        f"A backup of {judged.group.name} on {judged.host.name} was expected by {_at(judged.verdict.late_at)}."
+        f" {_last_good(judged)}"
+    )
+
+
+def _missed_words(judged: Judged) -> str:
+    still = " A run is still under way." if judged.is_running else ""
+    return (
+        f"{judged.group.name} on {judged.host.name} is late since {_at(judged.verdict.late_at)}, and for as long again"
+        f" nothing good came.{still} {_last_good(judged)}"
+    )
+
+
+def _last_good(judged: Judged) -> str:
+    good = judged.facts.last_good_at
+    return f"The last good one ended on {_at(good)}." if good is not None else "There is no good one yet."
+
+
+def _at(instant: datetime | None) -> str:
+    return f"{instant:%Y-%m-%d at %H:%M} UTC" if instant is not None else "an unknown day"

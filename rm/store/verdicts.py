@@ -1,0 +1,139 @@
+"""Named queries about the verdicts of source groups, and what they are made from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from peewee import JOIN, ModelSelect, fn
+
+from rm.domain import health
+from rm.store.models import (
+    Alert,
+    GroupVerdict,
+    Host,
+    Schedule,
+    ScheduleGroup,
+    SkippedRun,
+    SourceGroup,
+)
+
+BACKUP_ALERTS = ("backup_failed", "backup_late", "backup_missed")
+OFFLINE_ALERT = "agent_offline"
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A source group with its verdict as it was kept; `code` is empty while it was never judged."""
+
+    id: str
+    host_id: str
+    name: str
+    mode: str
+    is_scheduled: bool
+    code: str
+    text: str
+    since: datetime | None
+    next_at: datetime | None
+    late_at: datetime | None
+    protected_until: datetime | None
+    last_good_at: datetime | None
+
+
+def list_groups(host_ids: Iterable[str]) -> dict[str, list[GroupRow]]:
+    """The groups of these hosts by host, in the order of their names."""
+    scheduled = (
+        ScheduleGroup.select(fn.COUNT(ScheduleGroup.schedule))
+        .join(Schedule)
+        .where(ScheduleGroup.group == SourceGroup.id, Schedule.is_enabled)
+    )
+    columns = (
+        SourceGroup.id, SourceGroup.host, SourceGroup.name, SourceGroup.mode, scheduled, GroupVerdict.code,
+        GroupVerdict.text, GroupVerdict.since, GroupVerdict.next_at, GroupVerdict.late_at, GroupVerdict.protected_until,
+        GroupVerdict.last_good_at,
+    )  # fmt: skip
+    query = (
+        SourceGroup.select(*columns)
+        .join(GroupVerdict, JOIN.LEFT_OUTER, on=(GroupVerdict.group == SourceGroup.id))
+        .where(SourceGroup.host.in_(list(host_ids)))
+        .order_by(SourceGroup.name)
+    )
+    found: dict[str, list[GroupRow]] = {}
+    for group_id, host_id, name, mode, count, code, text, *instants in query.tuples():
+        row = GroupRow(group_id, host_id, name, mode, bool(count), code or "", text or "", *instants)
+        found.setdefault(host_id, []).append(row)
+    return found
+
+
+def list_skipped(host_id: str, *, limit: int) -> list[SkippedRun]:
+    """The runs of a host that did not take place, the last ones first."""
+    query = SkippedRun.select().where(SkippedRun.host == host_id).order_by(SkippedRun.due_to.desc()).limit(limit)
+    return list(query)
+
+
+def list_turning(now: datetime, *, limit: int) -> list[str]:
+    """The hosts with a group whose verdict time has changed, the longest ago first."""
+    query = (
+        GroupVerdict.select(GroupVerdict.host)
+        .where(GroupVerdict.turns_at.is_null(False), GroupVerdict.turns_at <= now)
+        .order_by(GroupVerdict.turns_at)
+        .limit(limit)
+    )
+    return list(dict.fromkeys(host_id for (host_id,) in query.tuples()))
+
+
+def list_unjudged(*, limit: int) -> list[str]:
+    """Hosts that have no verdict yet."""
+    return [host_id for (host_id,) in Host.select(Host.id).where(Host.verdict_code == "").limit(limit).tuples()]
+
+
+def told_unprotected(now: datetime) -> set[str]:
+    """Unprotected hosts of which an open alert tells why."""
+    query = (
+        Alert.select(Alert.host)
+        .join(Host)
+        .where(
+            Alert.state != "resolved", Alert.kind.in_(BACKUP_ALERTS), Host.revoked_at.is_null(),
+            Host.protected_until.is_null() | (Host.protected_until <= now),
+        )
+    )  # fmt: skip
+    return {host_id for (host_id,) in query.tuples()}
+
+
+def list_silent(now: datetime, *, patience: timedelta, limit: int) -> list[Host]:
+    """Hosts that are to be awake and were not heard of for so long, of which this silence was not told yet."""
+    # told: also when a person resolved it, for the host was not heard of since
+    told = Alert.select(fn.COUNT(Alert.id)).where(
+        Alert.host == Host.id, Alert.kind == OFFLINE_ALERT,
+        (Alert.state != "resolved") | (Alert.first_seen_at > Host.last_seen_at),
+    )  # fmt: skip
+    query = Host.select().where(
+        Host.revoked_at.is_null(), Host.last_seen_at < now - patience, _awake_groups() > 0, told == 0
+    )  # fmt: skip
+    return list(query.order_by(Host.last_seen_at).limit(limit))
+
+
+def list_told_silent(now: datetime, *, limit: int) -> list[tuple[Alert, Host]]:
+    """Open alerts about silent hosts that are heard of again, were revoked, or need not be awake any more."""
+    is_heard = Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
+    query = (
+        Alert.select(Alert, Host)
+        .join(Host)
+        .where(
+            Alert.kind == OFFLINE_ALERT,
+            Alert.state != "resolved",
+            is_heard | Host.revoked_at.is_null(False) | (_awake_groups() == 0),
+        )
+        .limit(limit)
+    )
+    return [(found, found.host) for found in query]
+
+
+def _awake_groups() -> ModelSelect:
+    """How many groups of a host are to be run by a schedule while nobody lets the host sleep."""
+    return (
+        ScheduleGroup.select(fn.COUNT(ScheduleGroup.group))
+        .join(Schedule)
+        .switch(ScheduleGroup)
+        .join(SourceGroup)
+        .where(SourceGroup.host == Host.id, SourceGroup.mode == "always_on", Schedule.is_enabled)
+    )

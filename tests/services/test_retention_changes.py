@@ -1,0 +1,118 @@
+"""What a retention would do to the snapshots that are there, and when saving it wants the group's name."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rm.errors import Invalid
+from rm.services import retention_changes, source_groups
+from rm.services.source_group_forms import SourceGroupForm, form_of
+from rm.store.models import Host, Snapshot, SnapshotListing, SourceGroup
+from tests import cast
+from tests.cast import ALICE, NOW
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def host(bus, vault, web1):
+    """web1 with a group "files" of ten daily snapshots, beside another group's and another host's."""
+    cast.give_repository(bus, vault, web1)
+    for hostname, tags, count in (("web1", ["files", "more"], 10), ("web1", ["other"], 3), ("db1", ["files"], 3)):
+        for back in range(count):
+            Snapshot.create(
+                repository=Host.get_by_id(web1.id).repository_id, id=f"{hostname} {tags[0]} {back}",
+                time=NOW - back * DAY, hostname=hostname, tags=tags, data_added=100, listing_id="1",
+                utc_offset_minutes=0,
+            )  # fmt: skip
+    found = Host.get_by_id(web1.id)
+    SnapshotListing.create(repository=found.repository_id, listing_id="1", taken_at=NOW, host_id=web1.id, total=16)
+    return found
+
+
+def preview(host, retention, now=NOW):
+    return retention_changes.preview(host=host, group_name="files", retention=retention, now=now)
+
+
+def needs(host, retention, before=None):
+    return retention_changes.needs_confirmation(
+        host=host, group_name="files", before=before or {}, retention=retention, now=NOW
+    )
+
+
+def test_only_the_groups_own_snapshots_are_judged(host):
+    found = preview(host, {"keep_last": 4})
+
+    assert [fate.snapshot.id for fate in found.kept] == [f"web1 files {back}" for back in range(4)]
+    assert len(found.removed) == 6
+    assert found.added_bytes_removed == 600
+    assert found.words == "Keeps the last 4."
+
+
+def test_a_size_that_is_not_known_of_each_is_not_told(host):
+    Snapshot.update(data_added=None).where(Snapshot.id == "web1 files 9").execute()
+
+    assert preview(host, {"keep_last": 4}).added_bytes_removed is None
+
+
+def test_the_preview_goes_by_the_restic_on_the_host(host):
+    old, new = replace_version(host, "0.14.0"), replace_version(host, "0.19.1")
+
+    assert len(preview(old, {"keep_yearly": 5}).kept) == 1
+    assert len(preview(new, {"keep_yearly": 5}).kept) == 2
+
+
+def replace_version(host, version):
+    found = Host.get_by_id(host.id)
+    found.restic_version = version
+    return found
+
+
+def test_a_list_from_before_the_last_backup_or_of_yesterday_is_stale(host):
+    assert not preview(host, {}).is_stale
+    assert preview(host, {}, now=NOW + 2 * DAY).is_stale
+    host.last_good_at = NOW + timedelta(seconds=1)
+    assert preview(host, {}).is_stale
+
+
+def test_only_more_than_half_wants_the_name_typed(host):
+    assert needs(host, {"keep_last": 5}) is None
+    assert needs(host, {"keep_last": 4}) == "This would remove 6 of 10 snapshots. Type files exactly if you mean it."
+    assert needs(host, {"keep_last": 4, "keep_daily": 0}, before={"keep_last": 4}) is None
+    assert needs(host, {"keep_last": -4}) is None
+
+
+def test_a_group_without_snapshots_has_nothing_to_confirm(host):
+    found = retention_changes.needs_confirmation(
+        host=host, group_name="new", before={}, retention={"keep_last": 1}, now=NOW
+    )
+
+    assert found is None
+
+
+@pytest.mark.parametrize("typed", ["", "file", "FILES"])
+def test_saving_it_is_refused_until_the_name_is_typed(bus, vault, host, typed):
+    group = SourceGroup.get()
+    form = replace(form_of(group), retention={"keep_last": 2})
+
+    with pytest.raises(Invalid) as refused:
+        source_groups.save(
+            bus, vault, host_id=host.id, group_id=group.id, form=form, typed_name=typed, actor=ALICE, now=NOW
+        )
+    assert list(refused.value.fields) == ["typed_name"]
+    source_groups.save(
+        bus, vault, host_id=host.id, group_id=group.id, form=form, typed_name="files", actor=ALICE, now=NOW
+    )
+
+    assert SourceGroup.get().retention == {"keep_last": 2}
+
+
+def test_a_new_group_asks_too_when_snapshots_carry_its_name_already(bus, vault, host):
+    Snapshot.update(tags=["old"]).where(Snapshot.id.contains("other")).execute()
+    form = SourceGroupForm(name="old", includes=["/old"], retention={"keep_last": 1})
+
+    with pytest.raises(Invalid) as refused:
+        source_groups.save(bus, vault, host_id=host.id, group_id=None, form=form, actor=ALICE, now=NOW)
+
+    assert refused.value.fields["typed_name"].startswith("This would remove 2 of 3 snapshots.")
