@@ -52,7 +52,8 @@ def rows(found: list[Alert]) -> list[AlertRow]:
 
 def summary(*, shown: int) -> dict[str, Any]:
     """The gravest that nobody has looked at yet, and how many there are."""
-    return {"alerts": rows(alerts.list_raised(limit=shown)), "alert_count": alerts.count_raised()}
+    found = alerts.list_raised(limit=shown)
+    return {"alerts": rows(found), "alert_count": len(found) if len(found) < shown else alerts.count_raised()}
 
 
 def values(*, role: str, now: datetime, page: int = 1) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from flask import Blueprint, Flask, Response, current_app
 from rm.domain.permissions import PUBLIC, allows
 
 COMPONENTS = (
-    "button", "card", "command", "dialog", "empty", "flash", "form", "incident", "log", "menu", "nav", "page",
-    "progress", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict", "version",
+    "browser", "button", "card", "command", "dialog", "empty", "flash", "form", "growth", "incident", "log",
+    "menu", "nav", "page", "progress", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict",
+    "version",
 )  # fmt: skip
 # In the order in which they count.
 STYLESHEETS = ("reset", "tokens", "base", *(f"components/{name}" for name in COMPONENTS), "utilities")

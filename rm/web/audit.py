@@ -33,6 +33,7 @@ WORDS = {
     "alert.resolved": "resolved the alert",
     "host.connected_first": "connected for the first time:",
     "host.config_refused": "could not take its settings:",
+    "host.schedules_refused": "could not take its schedules:",
     "host.renamed": "renamed a host to",
     "host.tagged": "changed the tags of",
     "host.mode_set": "changed the mode of",

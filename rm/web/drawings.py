@@ -5,9 +5,10 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import groupby, pairwise
 
-STRIP_CLASS = {"o": "ok", "w": "warning", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
+STRIP_CLASS = {"o": "ok", "w": "warning", "m": "missed", "f": "failed", "n": "none", "z": "asleep", "d": "due"}
 STRIP_WORDS = {
-    "o": "backed up", "w": "finished with warnings", "f": "failed", "n": "nothing ran", "z": "host asleep",
+    "o": "backed up", "w": "finished with warnings", "m": "a backup did not come", "f": "failed", "n": "nothing ran",
+    "z": "host asleep",
     "d": "due later today",
 }  # fmt: skip
 
@@ -15,7 +16,8 @@ STRIP_WORDS = {
 DAY_PITCH, DAY_GAP = 7, 2
 # Heights at which a day's mark is drawn; the line of the chart is at 13.5.
 TRACE_LINES = {
-    "o": ("6.5",), "w": ("2.5", "10.5"), "f": ("18.5",), "n": ("13.5",), "z": ("7.5", "12.5"), "d": ("1", "12.5"),
+    "o": ("6.5",), "w": ("2.5", "10.5"), "m": ("15.5", "21.5"), "f": ("18.5",), "n": ("13.5",), "z": ("7.5", "12.5"),
+    "d": ("1", "12.5"),
 }  # fmt: skip
 
 

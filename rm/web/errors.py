@@ -76,7 +76,8 @@ def answer(
     title = WORDS.get(status, WORDS[500])[1]
     help = help or WORDS.get(status, WORDS[500])[2]
     if is_for_machines():
-        response = jsonify(error={"code": code, "message": message, "help": help})
+        said = {"code": code, "message": message, "help": help}
+        response = jsonify(error=said | ({"fields": fields} if fields else {}))
     elif request.headers.get("HX-Request"):
         response = Response(render_template("shared/_flash.html", kind="failed", message=message, help=help))
         response.headers["HX-Retarget"] = "#flash"

@@ -8,12 +8,12 @@ from flask import Flask, current_app
 
 from rm.domain import health
 from rm.events import Event, EventBus, HostSeen, JobLogGrew, JobProgressed, UpdateChanged
-from rm.store import fleet_updates, hosts, jobs, releases, repositories
+from rm.store import fleet_updates, hosts, jobs, releases, repositories, verdicts
 from rm.web import alert_view, pending_view
 
 NEEDS_SHOWN = 5
 NEEDS_READ = 25
-URGENCY = {"failed": 0, "late": 1, "offline": 2, "never": 3, "running": 4}
+URGENCY = {"missed": 0, "failed": 0, "late": 1, "retrying": 2, "offline": 2, "never": 3, "asleep": 4, "running": 5}
 # They change one row, and nothing that is counted.
 UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew, UpdateChanged)
 
@@ -21,8 +21,14 @@ UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew, UpdateChanged)
 def summary(now: datetime) -> dict[str, Any]:
     """Counts, the verdict, what needs somebody, jobs of the last day, what is stored, and the tags in use."""
     counts = hosts.counts(now=now)
+    raised = alert_view.summary(shown=NEEDS_SHOWN)
+    # what an alert tells is not told twice
+    told = verdicts.told_unprotected(now)
     needs = hosts.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
+    needs = [row for row in needs if row.host.id not in told]
     needs.sort(key=lambda row: URGENCY.get(row.health.code, len(URGENCY)))
+    problem_count = counts["problems"] - len(told)
+    pending = pending_view.summary(now, shown=NEEDS_SHOWN)
     return {
         "counts": counts,
         "lamps": lamps(counts),
@@ -32,8 +38,10 @@ def summary(now: datetime) -> dict[str, Any]:
         "jobs": jobs.counts_since(now - timedelta(hours=24)),
         "stored": repositories.totals(),
         "tags": hosts.list_tags(),
-        **pending_view.summary(now, shown=NEEDS_SHOWN),
-        **alert_view.summary(shown=NEEDS_SHOWN),
+        "problem_count": problem_count,
+        "need_count": problem_count + raised["alert_count"] + pending["pending_count"],
+        **pending,
+        **raised,
     }
 
 

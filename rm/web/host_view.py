@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from flask import Flask
 
 from rm.domain import permissions
-from rm.domain.health import PROTECTED_FOR
 from rm.events import (
     Event,
     JobLogGrew,
@@ -19,28 +18,18 @@ from rm.events import (
     UpdateChanged,
 )
 from rm.runtime import runtime
-from rm.store import enrolments, hosts, jobs, snapshots, source_groups
-from rm.web import filters, fleet_summary, fragments, update_view
+from rm.store import enrolments, hosts, jobs, schedules, snapshots, source_groups
+from rm.web import fleet_summary, fragments, host_words, snapshot_view, source_view, update_view, why_view
 from rm.web.fragments import Fragment
 
 JOBS_SHOWN = 8
 JOBS_PER_PAGE = 30
-SNAPSHOTS_SHOWN = 100
 TABS = (
     ("overview", "Overview", ""),
     ("snapshots", "Snapshots", "/snapshots"),
     ("jobs", "Jobs", "/jobs"),
     ("settings", "Settings", "/settings"),
 )
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """What to say about a host: so it is, the part that matters, and what to do."""
-
-    text: str
-    emphasis: str = ""
-    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,15 +48,22 @@ class Action:
 
 @dataclass(frozen=True)
 class Steps:
-    """How far a new host is on its way to the first backup."""
+    """How far a new host is on its way to backups that need nobody."""
 
     all: tuple[str, ...]
     done: int
     text: str
     action: Action | None
 
+    @property
+    def title(self) -> str:
+        return "Now let it run by itself" if self.done == len(self.all) - 1 else "To the first backup"
 
-def values(host_id: str, *, tab: str, role: str, now: datetime, base_url: str) -> dict[str, Any]:
+
+def values(
+    host_id: str, *, tab: str, role: str, now: datetime, base_url: str,
+    snapshot_query: snapshot_view.Query | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What a tab of the page shows to this role; raises NotFound."""
     row = hosts.row(host_id, now=now)
     repository_id = row.host.repository_id
@@ -77,33 +73,34 @@ def values(host_id: str, *, tab: str, role: str, now: datetime, base_url: str) -
         "now": now,
         "tab": tab,
         "tabs": [(key, word, path, {"snapshots": snapshot_count or None}.get(key)) for key, word, path in TABS],
-        "said": sentence(row, now),
+        "said": host_words.sentence(row, now),
         "chip": update_view.chips([row.host])[host_id],
         "snapshot_count": snapshot_count,
         "may_run": permissions.is_allowed(role, "jobs.run"),
         "may_test": permissions.is_allowed(role, "repositories.test"),
         "may_edit_repository": permissions.is_allowed(role, "repositories.edit"),
         "may_edit_sources": permissions.is_allowed(role, "sources.edit"),
+        "may_edit_schedules": permissions.is_allowed(role, "schedules.edit"),
+        "may_apply_template": permissions.is_allowed(role, "templates.apply"),
+        "may_make_template": permissions.is_allowed(role, "templates.edit"),
         "may_manage": permissions.is_allowed(role, "hosts.edit"),
     }
     if tab == "overview":
         groups = source_groups.list_for_host(host_id)
         found |= {
             "card": update_view.card(row.host, role=role, base_url=base_url, now=now),
-            "groups": groups,
-            "last_good": jobs.last_good_by_group(host_id),
+            "what": source_view.card(row, now),
             "jobs": jobs.list_for_host(host_id, limit=JOBS_SHOWN),
             "job_count": jobs.count_for_host(host_id),
             "looks_like": hosts.find_like(row.host.machine_id, but=host_id),
             "steps": steps(row, groups, role),
+            "why": why_view.card(row, now),
         }
     elif tab == "snapshots":
-        shown = (
-            snapshots.list_for_repository(repository_id, hostname=row.host.hostname, limit=SNAPSHOTS_SHOWN)
-            if repository_id
-            else []
-        )
-        found |= {"snapshots": shown, "listing": snapshots.listing(repository_id) if repository_id else None}
+        found |= snapshot_view.values(
+            snapshot_query or snapshot_view.Query(), base=f"/hosts/{host_id}", repository=row.repository,
+            host=row.host, lister=None if row.host.revoked_at else row.host, role=role, now=now,
+        )  # fmt: skip
     elif tab == "settings":
         found |= {
             "looks_like": hosts.find_like(row.host.machine_id, but=host_id),
@@ -115,75 +112,24 @@ def values(host_id: str, *, tab: str, role: str, now: datetime, base_url: str) -
     return found
 
 
-def sentence(row: hosts.HostRow, now: datetime) -> Sentence:
-    """The page's verdict about one host."""
-    host, code = row.host, row.health.code
-    last_good = row.last_good_at
-    ago = f"{filters.duration(now - last_good)} ago" if last_good else ""
-    if code == "revoked":
-        return Sentence(
-            "This host is revoked: it cannot connect.",
-            more="Its history stays until you remove it. To bring it back, enrol it again from its settings.",
-        )
-    if host.first_hello_at is None:
-        return Sentence(
-            "Enrolled, but its agent has not connected yet.",
-            more="Start it there with rm-agent run; it connects within seconds. If not, ask rm-agent doctor there.",
-        )
-    if code == "running":
-        doing = row.health.word
-        if row.is_online:
-            return Sentence(
-                f"{doing} now.",
-                more=f"Last good backup {ago}." if ago else "This is its first good backup, if it ends well.",
-            )
-        return Sentence(
-            f"{doing}, as far as known.",
-            "Its connection is lost.",
-            "The job goes on without the server; its result arrives when the host is back.",
-        )
-    if code == "failed":
-        what = "No good backup yet." if not last_good else f"Last good backup {ago}."
-        return Sentence(
-            what if not row.health.is_protected else f"Protected, but the last run failed. {what}",
-            row.health.why,
-            "Open the last job below for its log and what to do.",
-        )
-    if code == "late":
-        return Sentence(
-            f"No good backup for {filters.duration(now - last_good) if last_good else 'long'}.",
-            "" if row.is_online else "The host is silent.",
-            f"A host counts as protected for {PROTECTED_FOR.total_seconds() / 3600:.0f} hours after a good backup."
-            + ("" if row.is_online else " Switch it on, or look at the agent there with rm-agent doctor."),
-        )
-    if code == "never":
-        missing = (
-            "No restic was found on the host: install it there, for example with apt install restic."
-            if host.restic_version is None
-            else ""
-        )
-        return Sentence("Not protected yet.", f"{row.health.why[:1].upper()}{row.health.why[1:]}.", missing)
-    if code == "offline":
-        return Sentence(
-            f"Protected: last good backup {ago}.",
-            "The host is silent now.",
-            f"Last heard of {filters.duration(now - host.last_seen_at)} ago." if host.last_seen_at else "",
-        )
-    return Sentence(f"Protected: last good backup {ago}." if ago else "Protected.")  # fmt: skip
-
-
 def steps(row: hosts.HostRow, groups: list[Any], role: str) -> Steps | None:
-    """What is left to do until the first backup; None once there was one."""
+    """What is left to do until the first backup, and then until it runs by itself; None once a schedule is there."""
     host, repository = row.host, row.repository
-    if row.last_good_at is not None or host.revoked_at is not None:
+    has_backup = row.last_good_at is not None
+    if host.revoked_at is not None or (has_backup and (not groups or schedules.count_for_host(host.id))):
         return None
     page = f"/hosts/{host.id}"
-    words = ("Enrolled", "Repository", "Created", "Source group", "First backup")
+    words = ("Enrolled", "Repository", "Created", "Source group", "First backup", "Schedule")
 
     def say(done: int, text: str, permission: str, action: Action) -> Steps:
         may = permissions.is_allowed(role, permission)
         return Steps(words, done, text if may else f"{text} Your role may not do this.", action if may else None)
 
+    if has_backup:
+        return say(
+            5, "Now let it run by itself: add a schedule. The host keeps it and runs it, also without this server.",
+            "schedules.edit", Action("Add a schedule", "waiting", f"{page}/schedules/new"),
+        )  # fmt: skip
     if repository is None:
         return say(
             1, "Say where this host's backups go: a place that it can reach, and the password that encrypts them.",
@@ -218,6 +164,7 @@ class HostView:
             ("hosts/_verdict.html", "#host-verdict"),
             ("updates/_card.html", "#update-card"),
             ("hosts/_steps.html", "#steps"),
+            ("hosts/_why.html", "#why"),
             ("hosts/_strip.html", "#days"),
             ("hosts/_sources.html", "#sources"),
             ("hosts/_jobs.html", "#jobs"),
@@ -228,7 +175,7 @@ class HostView:
         "snapshots": (
             ("hosts/_head.html", "#host-head"),
             ("hosts/_verdict.html", "#host-verdict"),
-            ("hosts/_snapshots.html", "#snapshots"),
+            ("snapshots/_list.html", "#snapshots"),
             ("shared/_lamps.html", "#lamps"),
         ),
         "settings": (
@@ -244,7 +191,10 @@ class HostView:
         ("shared/_lamps.html", "#lamps"),
     )
 
-    def __init__(self, app: Flask, host_id: str, *, tab: str, role: str) -> None:
+    def __init__(
+        self, app: Flask, host_id: str, *, tab: str, role: str, snapshot_query: snapshot_view.Query | None = None
+    ) -> None:
+        self._snapshot_query = snapshot_query
         self._app = app
         self._base_url = runtime(app).settings.base_url
         self._host_id = host_id
@@ -255,7 +205,10 @@ class HostView:
 
     def everything(self, now: datetime) -> list[Fragment]:
         """The whole tab as it is now; raises NotFound once the host is removed."""
-        found = values(self._host_id, tab=self._tab, role=self._role, now=now, base_url=self._base_url)
+        found = values(
+            self._host_id, tab=self._tab, role=self._role, now=now, base_url=self._base_url,
+            snapshot_query=self._snapshot_query,
+        )  # fmt: skip
         found["lamps"] = fleet_summary.shared(self._app).lamps(now)
         self._repository_id = found["row"].host.repository_id
         parts = [

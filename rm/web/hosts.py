@@ -12,7 +12,7 @@ from rm.runtime import runtime
 from rm.services import hosts as service
 from rm.shared.words import counted
 from rm.store import hosts, jobs
-from rm.web import context, fleet_view, host_view, update_questions
+from rm.web import context, fleet_view, host_view, snapshot_view, update_questions
 from rm.web.fleet_view import Query
 from rm.web.layout import go, page
 
@@ -59,7 +59,9 @@ def show(host_id: str) -> Response:
 @allows("fleet.view")
 def list_snapshots(host_id: str) -> Response:
     """The host's snapshots as last listed."""
-    return _tab("hosts/snapshots.html", host_id, "snapshots")
+    query = snapshot_view.asked_for(request.args)
+    live_url = query.url(f"/live/hosts/{host_id}", tab="snapshots")
+    return _tab("hosts/snapshots.html", host_id, "snapshots", query=query, live_url=live_url, is_live_inside=True)
 
 
 @blueprint.get("/hosts/<host_id>/jobs")
@@ -147,13 +149,16 @@ def remove(host_id: str) -> AnyResponse:
     return go("/", "host_removed")
 
 
-def _tab(template: str, host_id: str, tab: str, *, status: int = 200, **more: Any) -> Response:
+def _tab(
+    template: str, host_id: str, tab: str, *, status: int = 200, query: snapshot_view.Query | None = None, **more: Any
+) -> Response:
     user = context.user()
     values = host_view.values(
-        host_id, tab=tab, role=user.role if user else "", now=context.now(), base_url=runtime().settings.base_url
-    )
+        host_id, tab=tab, role=user.role if user else "", now=context.now(), base_url=runtime().settings.base_url,
+        snapshot_query=query,
+    )  # fmt: skip
     live_url = f"/live/hosts/{host_id}?tab={tab}"
-    return page(template, status=status, section="fleet", live_url=live_url, **(values | more))
+    return page(template, status=status, section="fleet", **({"live_url": live_url} | values | more))
 
 
 def _settings(host_id: str, values: dict[str, str], fields: dict[str, str], *, status: int = 200) -> Response:

@@ -13,7 +13,7 @@ from rm.runtime import runtime
 from rm.services import jobs as job_service
 from rm.store import hosts, jobs, repositories, updates
 from rm.store.models import Job
-from rm.web import fragments, job_words, update_view
+from rm.web import fragments, job_words, restore_words, update_view
 from rm.web.fragments import Fragment
 
 LINES_SHOWN = 1000
@@ -31,7 +31,7 @@ CANCEL_POINTS = {
         "Nothing was changed on it yet: it goes on with the agent that it runs.",
     ),
     "": ("restic is asked to end and removes its lock.",),
-}
+} | restore_words.CANCEL_POINTS
 
 
 def values(job: Job, *, role: str, now: datetime, base_url: str) -> dict[str, Any]:
@@ -48,12 +48,13 @@ def values(job: Job, *, role: str, now: datetime, base_url: str) -> dict[str, An
         "card": update_view.job_card(attempt, role=role, base_url=base_url, now=now) if attempt is not None else None,
         "host": host,
         "repository": repositories.find(job.repository_id),
-        "progress": job.progress,
+        "progress": job.progress if job_words.has_figures(job) else None,
         "line": job_words.state_line(job, host, is_online=is_online, ahead=ahead, hold=hold, now=now)
         if is_open
         else None,
         "said": None if is_open else job_words.result(job, host),
         "readouts": job_words.readouts(job, jobs.samples(job.id)) if job.state != "queued" else [],
+        "part": restore_words.part(job, host),
         "may_cancel": permissions.is_allowed(role, "jobs.cancel"),
         "may_run": permissions.is_allowed(role, "jobs.run"),
         "can_repeat": job.kind in ORDERABLE and host.revoked_at is None,
@@ -81,6 +82,7 @@ class JobView:
         ("jobs/_head.html", "#job-head"),
         ("jobs/_state.html", "#job-state"),
         ("jobs/_progress.html", "#job-progress"),
+        ("jobs/_restore.html", "#job-restore"),
         ("jobs/_command.html", "#job-command"),
     )
 

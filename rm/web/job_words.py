@@ -9,11 +9,14 @@ from rm.domain import dispatch
 from rm.domain.jobs import SILENCE_UNTIL_LOST
 from rm.shared.words import counted
 from rm.store.models import Host, Job
-from rm.web import drawings, filters
+from rm.web import drawings, filters, restore_words
 
 ADVICE = {
     "no_repository": "There is no repository at that place yet. Create it on the host's page, or correct the location.",
     "wrong_password": "The repository does not open with the stored password. Set the right one on the host's page.",
+    "pre_hook_failed": "The log shows what the hook printed. Without it there is no backup.",
+    "post_hook_failed": "The log shows what the hook printed.",
+    "time_box": "What it did is kept; the next one goes on from there. A longer time box is set in the plan.",
     "locked": "Another restic works on this repository, or one was killed and left its lock. "
     "Try again when it is done; “Remove stale locks” on the repository's page removes one whose owner is gone.",
     "unreachable": "The host cannot reach the repository. "
@@ -93,12 +96,15 @@ def state_line(
             since, given_up, f"The connection to {name} is lost; the job goes on there without it.",
             "Its result arrives when the host is back. Without any sign until the deadline it counts as lost.",
         )  # fmt: skip
+    phase = _phase(job)
+    if phase is not None:
+        return StateLine(since, None, *phase)
     left = (job.progress or {}).get("seconds_left")
     if isinstance(left, (int, float)) and left >= 1:
         finish = f"Finishes in about {filters.duration(left)}"
     else:
         finish = "restic works until it is done"
-    following = {
+    following = restore_words.following(job, finish) or {
         "backup": f"{finish}, then the snapshots are listed.",
         "init": "The repository is created; then backups can run.",
         "snapshots": "The list appears on the host's page.",
@@ -109,6 +115,18 @@ def state_line(
     }.get(job.kind, f"{finish}.")
     detail = "If it is cancelled now, uploaded data is kept and reused." if job.kind == "backup" else ""
     return StateLine(since, None, following, detail)
+
+
+def _phase(job: Job) -> tuple[str, str] | None:
+    """What a running job does while restic does not work for it, and what comes then."""
+    progress = job.progress or {}
+    if progress.get("phase") == "waiting":
+        what = progress.get("waits_for") or "the locks of other jobs"
+        return f"Waits for {what}.", "Nothing of it was started yet. It goes on by itself once the way is free."
+    return {
+        "pre_hook": ("The hook before the backup runs; then restic starts.", "If it fails, there is no backup."),
+        "post_hook": ("The hook after the backup runs; restic is done.", ""),
+    }.get(progress.get("phase", ""))
 
 
 _HOLD_DETAILS = {
@@ -145,7 +163,7 @@ def _queued(
 def result(job: Job, host: Host) -> Result:
     """What to say of a job that has ended."""
     summary = job.summary or {}
-    more = ADVICE.get(job.reason, "")
+    more = restore_words.ADVICE.get(job.reason) or ADVICE.get(job.reason, "")
     page = f"/hosts/{host.id}"
     repository = f"/repositories/{job.repository_id}" if job.repository_id else f"{page}#repository"
     settings = f"{repository}/edit" if job.repository_id else f"{page}/repository"
@@ -162,7 +180,7 @@ def result(job: Job, host: Host) -> Result:
         "secrets_corrupt": {"href": settings, "word": "Save the repository again"},
     }
     if job.outcome == "succeeded":
-        return Result(text=job.message or _success(job, summary), more=_snapshot(summary))
+        return Result(text=job.message or _success(job, summary), more=_snapshot(job, summary))
     if job.outcome == "cancelled":
         text = job.message or f"Cancelled{f' by {job.cancel_requested_by}' if job.cancel_requested_by else ''}."
         if job.reason == "cancelled" and job.started_at and job.kind == "backup":
@@ -171,19 +189,25 @@ def result(job: Job, host: Host) -> Result:
     fallback = {"warnings": "Done, with warnings.", "lost": "Nobody knows how this job ended."}.get(
         job.outcome or "", "The job failed."
     )
-    said = " ".join(part for part in (more, _snapshot(summary)) if part)
+    said = " ".join(part for part in (more, _snapshot(job, summary)) if part)
     return Result(text=job.message or fallback, more=said, link=links.get(job.reason))
 
 
 def readouts(job: Job, samples: Sequence[tuple[int, int]]) -> list[Readout]:
     """The figures of a running or ended job; empty when there are none."""
     if job.state == "running":
-        return _running(job.progress or {}, samples)
+        return _running(job, job.progress or {}, samples)
     return _ended(job, samples)
 
 
-def _running(progress: dict[str, Any], samples: Sequence[tuple[int, int]]) -> list[Readout]:
-    if not progress:
+def has_figures(job: Job) -> bool:
+    """Whether a running job has told how far it is."""
+    progress = job.progress or {}
+    return any(progress.get(name) for name in ("percent", "files_done", "bytes_done", "seconds_elapsed"))
+
+
+def _running(job: Job, progress: dict[str, Any], samples: Sequence[tuple[int, int]]) -> list[Readout]:
+    if not has_figures(job):
         return []
     done, unit = _amount(progress.get("bytes_done"))
     total = progress.get("bytes_total")
@@ -192,18 +216,23 @@ def _running(progress: dict[str, Any], samples: Sequence[tuple[int, int]]) -> li
     errors = progress.get("error_count", 0)
     return [
         Readout(
-            "Read", done, f"{unit} of {filters.size(total)}" if total else unit,
+            restore_words.doing(job) or "Read", done, f"{unit} of {filters.size(total)}" if total else unit,
             f"{files:,} of {counted(all_files, 'file')}" if all_files else counted(files, "file"),
         ),
         Readout("Throughput", rate, f"{rate_unit}/s" if rate_unit else "", **_spark(samples)),
         Readout("Elapsed", filters.duration(progress.get("seconds_elapsed"))),
-        Readout("Errors", f"{errors:,}", "", "listed in the log, the backup goes on" if errors else "none so far"),
+        Readout("Errors", f"{errors:,}", "", f"listed in the log, the {job.kind} goes on" if errors else "none so far"),
     ]  # fmt: skip
 
 
 def _ended(job: Job, samples: Sequence[tuple[int, int]]) -> list[Readout]:
     summary = job.summary or {}
-    found = []
+    found = [
+        Readout(label, *(_amount(value) if is_bytes else (f"{value:,}", "")), note)
+        for label, value, is_bytes, note in restore_words.figures(job)
+    ]
+    if job.kind == "diff":
+        return found
     if _number(summary, "total_bytes_processed") is not None:
         value, unit = _amount(summary["total_bytes_processed"])
         files = _number(summary, "total_files_processed")
@@ -232,6 +261,8 @@ def _spark(samples: Sequence[tuple[int, int]]) -> dict[str, Any]:
 
 
 def _success(job: Job, summary: dict[str, Any]) -> str:
+    if told := restore_words.success(job, summary):
+        return told
     if job.kind == "init":
         return "The repository is ready."
     if job.kind == "snapshots":
@@ -242,9 +273,11 @@ def _success(job: Job, summary: dict[str, Any]) -> str:
     return "Done."
 
 
-def _snapshot(summary: dict[str, Any]) -> str:
+def _snapshot(job: Job, summary: dict[str, Any]) -> str:
     snapshot = summary.get("snapshot_id")
-    return f"Snapshot {snapshot[:8]}." if isinstance(snapshot, str) and snapshot else ""
+    if not isinstance(snapshot, str) or not snapshot or snapshot[:8] in job.message:
+        return ""
+    return f"Snapshot {snapshot[:8]}."
 
 
 def _amount(count_of_bytes: object) -> tuple[str, str]:

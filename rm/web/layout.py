@@ -34,10 +34,19 @@ FLASHES = {
     "host_removed": ("ok", "The host was removed. Its snapshots stay in the repository."),
     "repository_saved": ("ok", "The repository is saved. The host gets its password as soon as it is connected."),
     "repository_kept": ("ok", "The repository is kept here. Let a host use it, then test it from there."),
+    "maintenance_saved": ("ok", "The plan is saved."),
+    "maintenance_ordered": ("ok", "Ordered: one job for each source group. They run one after the other."),
     "repository_accepted": ("ok", "Accepted. Jobs write to it again."),
     "test_ok": ("ok", "The host opened the repository."),
     "test_failed": ("failed", "The host could not open the repository; the reason is shown with it."),
     "source_saved": ("ok", "The source group is saved."),
+    "schedule_saved": ("ok", "The schedule is saved. The host takes it over as soon as it is connected."),
+    "schedule_removed": ("ok", "The schedule was removed. Nothing that ran is lost."),
+    "schedule_enabled": ("ok", "The schedule is switched on."),
+    "schedule_disabled": ("ok", "The schedule is switched off."),
+    "template_saved": ("ok", "The template is saved. Hosts stay as they are until it is applied to them."),
+    "template_removed": ("ok", "The template was removed. What was made from it stays on its hosts."),
+    "template_applied": ("ok", "Applied. The hosts take it over as soon as they are connected."),
     "source_removed": ("ok", "The source group was removed. Its snapshots stay in the repository."),
     "cancel_asked": ("ok", "The job is being cancelled."),
     "token_gone": ("warning", "The token could not be shown. Make a new one."),
@@ -70,7 +79,7 @@ def register(app: Flask) -> None:
     app.after_request(forget_flash)
 
 
-def page(template: str, *, status: int = 200, **values: Any) -> Response:
+def page(template: str, /, *, status: int = 200, **values: Any) -> Response:
     """A rendered page."""
     response = make_response(render_template(template, **values), status)
     response.headers.setdefault("Cache-Control", "no-store")

@@ -16,7 +16,7 @@ from rm.runtime import Runtime, runtime
 from rm.services import accounts
 from rm.store import enrolments, fleet_updates, hosts, jobs, pending_hosts, repositories
 from rm.store.database import connection
-from rm.web import context, fragments, security
+from rm.web import context, fragments, repository_growth, security, snapshot_view
 from rm.web.alert_view import AlertView
 from rm.web.enrolment_view import EnrolmentView
 from rm.web.fleet_update_reading import Fleets
@@ -29,6 +29,7 @@ from rm.web.hosts import asked_for
 from rm.web.job_view import JobView
 from rm.web.pending_view import PendingListView, PendingView
 from rm.web.repository_view import RepositoriesView, RepositoryView
+from rm.web.snapshot_view import RepositorySnapshotsView
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,17 @@ def fleet() -> Response:
 def host(host_id: str) -> Response:
     """The parts of one tab of a host's page."""
     hosts.get(host_id)
-    return stream(HostView(_app(), host_id, tab=request.args.get("tab", "overview"), role=_role()))
+    query = snapshot_view.asked_for(request.args)
+    tab = request.args.get("tab", "overview")
+    return stream(HostView(_app(), host_id, tab=tab, role=_role(), snapshot_query=query))
+
+
+@live.get("/repositories/<repository_id>/snapshots")
+@allows("fleet.view")
+def repository_snapshots(repository_id: str) -> Response:
+    """The list of a repository's snapshots."""
+    repositories.get(repository_id)
+    return stream(RepositorySnapshotsView(_app(), repository_id, snapshot_view.asked_for(request.args), role=_role()))
 
 
 @live.get("/jobs/<job_id>")
@@ -95,7 +106,8 @@ def repository_list() -> Response:
 def repository(repository_id: str) -> Response:
     """The parts of a repository's page."""
     repositories.get(repository_id)
-    return stream(RepositoryView(_app(), repository_id, role=_role()))
+    days = repository_growth.asked_for(request.args.get("days", ""))
+    return stream(RepositoryView(_app(), repository_id, role=_role(), days=days))
 
 
 @live.get("/enrolments/<token_id>")

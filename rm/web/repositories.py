@@ -10,7 +10,7 @@ from rm.services import jobs as job_service
 from rm.services import repositories as service
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm
 from rm.store import hosts, repositories
-from rm.web import context, repository_view
+from rm.web import context, repository_growth, repository_view
 from rm.web.layout import go, page
 from rm.web.security import redirect_to
 
@@ -272,9 +272,11 @@ def _user_of(repository_id: str, host_id: str) -> None:
 
 def _page(repository_id: str, *, fields: dict[str, str] | None = None, subset: str = "", status: int = 200) -> Response:
     user = context.user()
-    values = repository_view.values(repository_id, role=user.role if user else "", now=context.now())
+    days = repository_growth.asked_for(request.args.get("days", ""))
+    values = repository_view.values(repository_id, role=user.role if user else "", days=days, now=context.now())
     return page(
-        "repositories/show.html", status=status, section="repositories", live_url=f"/live/repositories/{repository_id}",
+        "repositories/show.html", status=status, section="repositories",
+        live_url=f"/live/repositories/{repository_id}?days={days}",
         candidates=repositories.list_hosts_without() if context.may("repositories.edit") else [],
         fields=fields or {}, subset=subset, **values,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from rm.events import Event, HostSeen, JobLogGrew, JobProgressed, ListenerFellBe
 from rm.shared.words import counted
 from rm.store import hosts, jobs, repositories
 from rm.store.models import Host, Repository
-from rm.web import fragments
+from rm.web import fragments, maintenance_view, repository_growth
 from rm.web.fragments import Fragment
 
 UNSEEN = (HostSeen, JobLogGrew, JobProgressed)
@@ -32,19 +32,24 @@ def list_values() -> dict[str, Any]:
     }
 
 
-def values(repository_id: str, *, role: str, now: datetime) -> dict[str, Any]:
+def values(repository_id: str, *, role: str, now: datetime, days: int = 30) -> dict[str, Any]:
     """What the page of a repository shows to this role; raises NotFound."""
     repository = repositories.get(repository_id)
     users = hosts.list_for_repository(repository_id)
     everyday = repositories.credential(repository_id)
     maintenance = repositories.credential(repository_id, repositories.MAINTENANCE)
+    open_jobs = jobs.open_for_repository(repository_id)
     return {
         "repository": repository,
         "now": now,
+        "growth": repository_growth.growth(repository, days=days, now=now),
+        "maintenance_rows": maintenance_view.rows(repository_id, now=now),
+        "lease": maintenance_view.lease(open_jobs),
+        "may_plan": permissions.is_allowed(role, "maintenance.edit"),
         "users": [(host, _is_online(host, now)) for host in users],
         "everyday": everyday.username if everyday else "",
         "maintenance": {"username": maintenance.username, "location": maintenance.location} if maintenance else None,
-        "open_jobs": jobs.open_for_repository(repository_id),
+        "open_jobs": open_jobs,
         "past_jobs": [job for job in jobs.list_for_repository(repository_id) if job.state == "finished"],
         "said": verdict(repository, users),
         "may_run": permissions.is_allowed(role, "jobs.run"),
@@ -66,6 +71,12 @@ def verdict(repository: Repository, users: list[Host]) -> dict[str, str]:
         }
     if repository.test_ok is False:
         return {"kind": "failed", "text": "It could not be opened at the last test.", "more": repository.test_message}
+    if repository.check_ok is False:
+        return {
+            "kind": "failed", "text": "The last check found damage.",
+            "more": "Nothing is forgotten or pruned until a check finds none. Copy the repository, then follow restic's"
+            " advice in the log of that check.",
+        }  # fmt: skip
     if not users:
         return {
             "kind": "warning", "text": "No host uses it yet.",
@@ -97,20 +108,23 @@ class RepositoryView:
     _PARTS = (
         ("repositories/_head.html", "#repository-head"),
         ("repositories/_verdict.html", "#repository-verdict"),
+        ("repositories/_growth.html", "#repository-growth"),
         ("repositories/_facts.html", "#repository-facts"),
+        ("repositories/_maintenance.html", "#repository-maintenance"),
         ("repositories/_jobs.html", "#repository-jobs"),
         ("repositories/_hosts.html", "#repository-hosts"),
     )
 
-    def __init__(self, app: Flask, repository_id: str, *, role: str) -> None:
+    def __init__(self, app: Flask, repository_id: str, *, role: str, days: int = 30) -> None:
         self._app = app
         self._repository_id = repository_id
         self._role = role
+        self._days = days
         self.is_behind = False
 
     def everything(self, now: datetime) -> list[Fragment]:
         """The page as it is now; raises NotFound once the repository is gone."""
-        found = values(self._repository_id, role=self._role, now=now)
+        found = values(self._repository_id, role=self._role, days=self._days, now=now)
         return [fragments.render(self._app, template, found, target=target) for template, target in self._PARTS]
 
     def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:

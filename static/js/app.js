@@ -32,6 +32,7 @@
   const relative = (kind, delta) => {
     if (kind === 'left') return delta > 0 ? span(delta) + ' left' : 'overdue by ' + span(-delta);
     if (kind === 'for') return span(Math.max(0, -delta));
+    if (kind === 'due') return delta > 0 ? 'in ' + span(delta) : 'was due ' + span(-delta) + ' ago';
     if (Math.abs(delta) < 5000) return 'just now';
     return delta > 0 ? 'in ' + span(delta) : span(-delta) + ' ago';
   };

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,8 +15,9 @@ from rm.config import Settings
 from rm.events import EventBus
 from rm.factory import create_app
 from rm.runtime import runtime
-from rm.services import alerts, enrolments, pending_hosts, releases
+from rm.services import alerts, enrolments, pending_hosts, releases, template_forms
 from rm.services.enrolments import Applicant
+from rm.services.source_group_forms import SourceGroupForm
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.store import database
@@ -29,9 +31,13 @@ from rm.store.models import (
     JobLogLine,
     JobSample,
     Repository,
+    Schedule,
+    ScheduleGroup,
+    SkippedRun,
     Snapshot,
     SnapshotListing,
     SourceGroup,
+    Template,
 )
 from tests import cast, update_rows
 from tests.signing import signed_release
@@ -52,6 +58,8 @@ class Scene:
     token_id: str = ""
     release_id: str = ""
     groups: dict[str, str] = field(default_factory=dict)
+    schedules: dict[str, str] = field(default_factory=dict)
+    templates: dict[str, str] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
 
@@ -88,11 +96,40 @@ class Scene:
         found += [f"/jobs/{job_id}" for job_id in self.jobs.values()]
         for name, group_id in self.groups.items():
             found += [f"/hosts/{self.hosts[name]}/re-enrol"]
-            found += [f"/hosts/{self.hosts[name]}/sources/{group_id}{part}" for part in ("", "/remove")]
+            found += [
+                f"/hosts/{self.hosts[name]}/sources/{group_id}{part}"
+                for part in ("", "/remove", "/preview?keep_last=2")
+            ]
+            found += [f"/hosts/{self.hosts[name]}/sources/new/preview"]
+        found += [f"/hosts/{host_id}/schedules/new" for host_id in self.hosts.values()]
+        for name, schedule_id in self.schedules.items():
+            one = f"/hosts/{self.hosts[name]}/schedules/{schedule_id}"
+            found += [one, f"{one}/remove", f"{one}?when=cron&cron=nonsense", f"{one}?when=every&every=6&unit=60"]
+        found += ["/templates", "/templates/new", "/templates/new/preview", f"/templates/new?host={self.hosts['long']}"]
+        for template_id in self.templates.values():
+            chosen = "&".join(f"hosts={self.hosts[name]}" for name in ("ok", "long", "never"))
+            parts = ("", "/edit", "/remove", "/hosts", f"/apply?{chosen}", "/apply?tag=production", "/groups/new")
+            parts += ("/groups/0", "/schedules/new", "/schedules/0")
+            found += [f"/templates/{template_id}{part}" for part in parts]
         for repository_id in self.repositories.values():
-            parts = ("", "/edit", "/maintenance", "/accept", f"/hosts/{self.hosts['long']}/unassign")
+            parts = (
+                "",
+                "?days=365",
+                "/edit",
+                "/maintenance",
+                "/maintenance-plan",
+                "/accept",
+                f"/hosts/{self.hosts['long']}/unassign",
+            )
             found += [f"/repositories/{repository_id}{part}" for part in parts]
         found += [f"/pending-hosts/{pending_id}" for pending_id in self.pending.values()]
+        for owner in (f"/hosts/{self.hosts['ok']}", f"/repositories/{self.repositories['attic']}"):
+            found += [f"{owner}/snapshots", f"{owner}/snapshots?q=nothing-has-this", f"{owner}/snapshots?page=9"]
+            one = f"{owner}/snapshots/{'00' * 32}"
+            asked = ("", "?path=/etc&answer=yes", "/restore?all=yes")
+            found += [f"{one}{part}" for part in asked]
+            where = f"{one}/restore/review?all=yes&on={self.hosts['ok']}"
+            found += [f"{where}&place=folder", f"{where}&place=in_place"]
         found += [f"/jobs/{self.jobs['running']}/cancel", "/nowhere"]
         return found
 
@@ -102,16 +139,19 @@ def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] 
     app = create_app(Settings(data_dir=data_dir, base_url="http://localhost").checked())
     with database.connection():
         cast.add_people(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(cast.PASSWORD))
-        if fill is not None:
-            return fill(now)
-        scene = whole(now)
         bus = runtime(app).bus
+        if fill is not None:
+            filled = fill(now)
+            cast.judge(bus, now=now)
+            return filled
+        scene = whole(now)
         scene.release_id = add_releases(bus, data_dir, now=now)
         add_updates(scene, now=now)
         token, _ = enrolments.mint_token(bus, actor=cast.ALICE, now=now, tags=("production",))
         scene.token_id = token.id
         announce_hosts(bus, scene, now=now)
         raise_alerts(bus, scene, now=now)
+        cast.judge(bus, now=now)
         return scene
 
 
@@ -147,7 +187,7 @@ def raise_alerts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
 def connect(data_dir: Path) -> None:
     """Give their sockets, and a sign of life of just now, to the hosts that nobody really runs."""
     now = instants.to_text(datetime.now(timezone.utc))
-    with sqlite3.connect(data_dir / "restic-manager.db", timeout=10) as database_file:
+    with sqlite3.connect(data_dir / "restic-manager.db", timeout=30) as database_file:
         database_file.execute(
             "UPDATE hosts SET connected_at = ?1, last_seen_at = ?1 WHERE hostname NOT IN ('offline', 'revoked')", (now,)
         )
@@ -173,6 +213,14 @@ def whole(now: datetime) -> Scene:
         scene.jobs[state] = add_job(scene.hosts["running"], state, outcome, now=now)
     for outcome in ("succeeded", "warnings", "failed", "cancelled", "lost"):
         scene.jobs[outcome] = add_job(ok, "finished", outcome, now=now)
+    for name in ("ok", "late", "long", "rtl"):
+        scene.schedules[name] = plan_nights(scene.hosts[name], now=now)
+    for name in ("servers", "t" * 100):
+        scene.templates[name[:7]] = add_template(scene, name, now=now)
+    Host.update(
+        features=["schedules"], hook_names=["dump-db", "h" * 100], hooks_policy="server", schedule_version=5,
+        schedule_applied=4, schedule_problem="",
+    ).where(Host.id.in_([scene.hosts["ok"], scene.hosts["long"]])).execute()  # fmt: skip
     scene.jobs["long"] = add_job(
         scene.hosts["long"], "finished", "failed", now=now, message=f"{LONG_PATH}: permission denied"
     )
@@ -184,6 +232,21 @@ def whole(now: datetime) -> Scene:
             listing_id="1",
         )  # fmt: skip
     SnapshotListing.create(repository=repository, listing_id="1", taken_at=now, host_id=ok, total=6)
+    Host.update(
+        features=["schedules", "browse", "restore", "diff"], allows_restore_in_place=True,
+        restore_directory="/var/lib/x/restore",
+    ).where(Host.id == ok).execute()  # fmt: skip
+    for kind, parameters, summary in (
+        ("restore", {"snapshot_id": "00" * 32, "paths": [LONG_PATH, "/etc/a\nb\u202e"], "target": ""},
+         {"target": "/var/lib/x/restore/" + "t" * 200, "restored_files": 2, "restored_bytes": 10**9,
+          "checked_files": 2, "checked_bytes": 10**9, "mismatches": 0}),
+        ("diff", {"snapshot_a": "01" * 32, "snapshot_b": "00" * 32},
+         {"files_new": 3, "files_removed": 0, "files_changed": 1, "added_bytes": 10**9, "removed_bytes": 0}),
+    ):  # fmt: skip
+        scene.jobs[kind] = add_job(ok, "finished", "succeeded", now=now)
+        Job.update(kind=kind, parameters=parameters, summary=summary, repository=repository, source_group="").where(
+            Job.id == scene.jobs[kind]
+        ).execute()
     return scene
 
 
@@ -278,6 +341,44 @@ def add_host(state: str, *, now: datetime, repository: str | None, name: str = "
             failed = int(state == "failed" and back < 2)
             BackupDay.create(host=host_id, day=day, succeeded=1 - failed, warnings=int(back == 9), failed=failed)
     return host_id
+
+
+def plan_nights(host_id: str, *, now: datetime) -> str:
+    """A nightly schedule since long ago for each group of a host, one more group, and a run that did not take place."""
+    SourceGroup.create(
+        id=new_ulid(), host=host_id, name="g" * 100, includes=["/srv"], created_at=now - timedelta(days=20),
+        changed_at=now, mode="intermittent",
+    )  # fmt: skip
+    began = now - timedelta(days=30)
+    nightly = Schedule.create(
+        id=new_ulid(), host=host_id, name="nightly", cron="15 3 * * *", created_at=began, changed_at=began
+    )
+    for group in SourceGroup.select().where(SourceGroup.host == host_id):
+        ScheduleGroup.create(schedule=nightly.id, group=group.id)
+    SkippedRun.create(
+        id=new_ulid(), host=host_id, source_group="system", schedule_id=nightly.id, due_from=now - timedelta(days=9),
+        due_to=now - timedelta(days=6), count=4, reason="asleep", message=f"The host slept; {LONG_PATH}", at=now,
+    )  # fmt: skip
+    day = (now - timedelta(days=3)).strftime("%Y-%m-%d")
+    BackupDay.update(missed=1).where(BackupDay.host == host_id, BackupDay.day == day).execute()
+    return str(nightly.id)
+
+
+def add_template(scene: Scene, name: str, *, now: datetime) -> str:
+    """A template that one host follows, one departs from, and one has never seen."""
+    group: dict[str, Any] = vars(SourceGroupForm(name="system", includes=["/etc", LONG_PATH], excludes=["*.tmp"]))
+    group = {field_name: group[field_name] for field_name in template_forms.GROUP_FIELDS}
+    group |= {"pre_hook": "", "post_hook": "", "hook_seconds": 600, "retention": {"keep_daily": 7, "keep_weekly": 4}}
+    nightly = {"name": "nightly", "cron": "15 3 * * *", "every_minutes": 0, "jitter_seconds": 1800, "is_enabled": True}
+    made = Template.create(
+        id=new_ulid(), name=name, description=f"What every machine keeps. {LONG_PATH}", created_at=now, changed_at=now,
+        body={"groups": [group, group | {"name": "g" * 100}], "schedules": [nightly | {"groups": ["system"]}]},
+    )  # fmt: skip
+    for host in ("ok", "long"):
+        SourceGroup.update(template=made.id, template_version=1).where(
+            SourceGroup.host == scene.hosts[host]
+        ).execute()  # fmt: skip
+    return str(made.id)
 
 
 def add_job(host_id: str, state: str, outcome: str | None, *, now: datetime, message: str = "") -> str:

@@ -18,10 +18,11 @@ from tests.access.conftest import AXE, Stage
 from tests.access.scene import STATES, Scene
 from tests.browser.conftest import PHONE, Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 EMPTY_PATHS = (
     "/", "/hosts/add", "/alerts", "/audit", "/patterns", "/pending-hosts", "/repositories", "/settings/updates",
+    "/templates", "/templates/new",
     "/settings/fleet-update", "/nowhere",
 )  # fmt: skip
 NO_PAGES = (
@@ -70,7 +71,7 @@ def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
     names = {key: key for key in ("ok", "long", "never", *STATES)}
     shown = Scene(
         hosts=names, jobs={"running": "j"}, groups={"ok": "g"}, repositories={"attic": "r"}, pending={"p": "p"},
-        token_id="t", release_id="r", fleet_updates={"halted": "u"},
+        token_id="t", release_id="r", fleet_updates={"halted": "u"}, schedules={"ok": "s"}, templates={"t": "t"},
     )  # fmt: skip
     for path in shown.paths():
         with suppress(NotFound):

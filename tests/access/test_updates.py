@@ -10,7 +10,7 @@ from tests.access.test_keyboard import FOCUSED, tab_to
 from tests.access.test_ways import WITHOUT_DIALOGS
 from tests.browser.conftest import PHONE, Watched
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 def test_the_keyboard_alone_leads_from_the_options_to_the_plan(full: Stage, look: Callable[..., Watched]) -> None:

@@ -12,8 +12,8 @@ from rm.events import HostChanged, HostSeen, JobChanged
 from rm.runtime import Runtime
 from rm.shared.ids import new_ulid
 from rm.store import hosts
-from rm.store.models import BackupDay, Host, HostTag, Job, Repository, SourceGroup
-from rm.web import fleet_summary
+from rm.store.models import BackupDay, GroupVerdict, Host, HostTag, Job, Repository, SourceGroup
+from rm.web import fleet_summary, fleet_view
 from rm.web.fleet_summary import FleetSummary
 from rm.web.fleet_view import FleetView, Query, SharedParts
 from tests import cast
@@ -39,6 +39,7 @@ def add_hosts(count: int) -> list[str]:
             "os_name": "Debian GNU/Linux 12 (bookworm)", "arch": "amd64", "agent_version": "0.1.0",
             "repository": repository.id, "enrolled_at": cast.NOW, "first_hello_at": cast.NOW,
             "connected_at": None if n % 7 == 0 else cast.NOW, "last_seen_at": cast.NOW, "last_good_at": good,
+            "protected_until": good + timedelta(hours=26), "verdict_code": "manual",
             "last_backup_id": job_id, "last_address": f"192.0.2.{n % 250}",
         })  # fmt: skip
         jobs.append({
@@ -55,6 +56,14 @@ def add_hosts(count: int) -> list[str]:
         for host_id in ids
     ]
     SourceGroup.insert_many(groups).execute()
+    GroupVerdict.insert_many([
+        {
+            "group": group["id"], "host": group["host"], "code": "manual", "text": "Backed up.", "since": good,
+            "last_good_at": good, "late_at": good + timedelta(hours=26), "protected_until": good + timedelta(hours=26),
+            "changed_at": cast.NOW,
+        }
+        for group, good in zip(groups, (row["last_good_at"] for row in rows), strict=True)
+    ]).execute()  # fmt: skip
     for n, host_id in enumerate(ids):
         days = [{"host": host_id, "day": day, "succeeded": int(day != DAYS[n % 30])} for day in DAYS]
         BackupDay.insert_many(days).execute()
@@ -206,7 +215,10 @@ def test_a_row_is_rendered_once_until_something_happens_to_its_host_or_time_pass
     assert alice.get("/").soup.text.count("Another system") == 3
 
 
-def test_what_happens_to_hosts_elsewhere_renders_no_row(app: Flask, parts: Runtime) -> None:
+def test_what_happens_to_hosts_elsewhere_renders_no_row(
+    app: Flask, parts: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_view, "SUMMARY_SECONDS", 3600)
     ids = add_hosts(120)
     shared = SharedParts(app, parts.bus)
     view = FleetView(app, shared, Query())

@@ -35,9 +35,10 @@ def test_who_may_not_add_hosts_is_told_whom_to_ask(charlie: Browser) -> None:
 
 
 def test_the_fleet_page_names_what_is_not_protected_first(
-    alice: Browser, web1: EnrolledHost, db1: EnrolledHost
+    alice: Browser, bus: EventBus, web1: EnrolledHost, db1: EnrolledHost
 ) -> None:
-    said_hello(web1, last_good_at=cast.NOW - timedelta(hours=2))
+    said_hello(web1)
+    cast.backed_up(bus, web1.id, cast.NOW - timedelta(hours=2))
 
     page = alice.get("/")
 
@@ -47,8 +48,9 @@ def test_the_fleet_page_names_what_is_not_protected_first(
     assert ids == [f"host-{db1.id}", f"host-{web1.id}"]
 
 
-def test_a_row_shows_state_last_backup_and_thirty_days(alice: Browser, web1: EnrolledHost) -> None:
-    said_hello(web1, last_good_at=cast.NOW)
+def test_a_row_shows_state_last_backup_and_thirty_days(alice: Browser, bus: EventBus, web1: EnrolledHost) -> None:
+    said_hello(web1)
+    cast.backed_up(bus, web1.id, cast.NOW)
     BackupDay.create(host=web1.id, day=cast.NOW.strftime("%Y-%m-%d"), succeeded=1)
 
     page = alice.get("/")

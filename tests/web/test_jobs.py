@@ -104,6 +104,34 @@ def test_unknown_progress_is_shown_as_unknown(bob: Browser, job: Job) -> None:
     assert "not known yet" in page.text("#job-progress")
 
 
+def test_a_job_that_waits_for_a_lock_says_for_whose(bob: Browser, job: Job) -> None:
+    start(job, progress={"phase": "waiting", "waits_for": "the exclusive lock 5f2a91c0 of db1, process 4711"})
+
+    page = bob.get(f"/jobs/{job.id}")
+
+    assert page.text("#job-head .status--badge") == "Waits"
+    assert "Waits for the exclusive lock 5f2a91c0 of db1, process 4711." in page.text(".stateline")
+    assert not page.has("#job-progress progress")
+    assert "waits for the exclusive lock 5f2a91c0 of db1" in bob.get(f"/hosts/{job.host_id}").text("#jobs")
+
+
+def test_a_hook_at_work_is_named(bob: Browser, job: Job) -> None:
+    start(job, progress={"phase": "pre_hook", "waits_for": ""})
+
+    assert "The hook before the backup runs" in bob.get(f"/jobs/{job.id}").text(".stateline")
+
+
+def test_a_run_of_a_schedule_says_when_it_was_due_and_why_it_is_late(bob: Browser, job: Job) -> None:
+    late = "ran late because the host was asleep since 2026-11-22 22:10"
+    start(job, schedule_id="nightly", due_at=cast.NOW - timedelta(hours=9), why_late=late, attempt=2)
+
+    head = bob.get(f"/jobs/{job.id}").text("#job-head .page__meta")
+
+    assert "by its schedule, due" in head
+    assert "try 2" in head
+    assert late in head
+
+
 def test_a_job_whose_host_went_silent_says_that_it_goes_on(bob: Browser, job: Job) -> None:
     start(job, progress=PROGRESS)
     Host.update(connected_at=None).execute()

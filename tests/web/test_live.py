@@ -312,7 +312,8 @@ def test_signed_out_streams_are_refused_so_that_htmx_does_not_swap_a_login_page(
 
 
 def test_a_host_that_turns_late_is_noticed_without_any_event(app: Flask, parts: Runtime, web1: EnrolledHost) -> None:
-    Host.update(first_hello_at=cast.NOW, last_good_at=cast.NOW).where(Host.id == web1.id).execute()
+    Host.update(first_hello_at=cast.NOW).where(Host.id == web1.id).execute()
+    cast.backed_up(parts.bus, web1.id, cast.NOW)
     shared = SharedParts(app, parts.bus)
     sent = Sent()
     sent.news(shared.rows([web1.id], cast.NOW))

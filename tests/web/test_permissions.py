@@ -28,7 +28,7 @@ def values(bus: EventBus, vault: Vault, web1: EnrolledHost) -> dict[str, str]:
     repository_id = cast.host_row(web1).repository_id
     return {
         "repository_id": repository_id, "host_id": web1.id, "group_id": group_id, "job_id": job.id,
-        "token_id": "none", "filename": "css/base.css",
+        "token_id": "none", "number": "0", "filename": "css/base.css",
     }  # fmt: skip
 
 
