@@ -15,14 +15,17 @@ from bench.figures import Row
 from bench.rows import (
     agent,
     backup,
+    browse,
     browser,
     dashboard,
     downloads,
+    due,
     fanout,
     floods,
     idle,
     ingest,
     rollout,
+    snapshots,
     storm,
     update,
 )
@@ -60,6 +63,8 @@ PLANS = {
         {"reports": 1000, "sockets": 20, "frames": 3, "batches": 20},
     ),
     "dashboard": Plan(dashboard.measure, {"hosts": 10_000, "requests": 100}, {"hosts": 1000, "requests": 30}),
+    "due": Plan(due.measure, {"hosts": 3000, "seconds": 60}, {"hosts": 200, "seconds": 5}, full_seconds=600),
+    "snapshots": Plan(snapshots.measure, {"snapshots": 5000, "requests": 100}, {"snapshots": 1000, "requests": 30}),
     "fanout": Plan(
         fanout.measure,
         {"hosts": 1000, "browsers": 50, "rate": 200, "seconds": 10},
@@ -72,6 +77,13 @@ PLANS = {
         {"megabytes": 500, "small_files": 5000, "repetitions": 5},
         {"megabytes": 50, "small_files": 500, "repetitions": 1},
         full_seconds=180,
+    ),
+    "browse": Plan(
+        browse.measure,
+        {"files": 1_000_000, "folder_files": 10_000, "repetitions": 5},
+        {"files": 20_000, "folder_files": 1000, "repetitions": 2},
+        full_seconds=1500,
+        quick_seconds=90,
     ),
     "update": Plan(update.measure, {"repetitions": 5}, {"repetitions": 1}, full_seconds=240, quick_seconds=90),
     "rollout": Plan(

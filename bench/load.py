@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 import uvloop
@@ -21,6 +22,7 @@ from rm.shared.ids import new_ulid
 from rm.shared.protocol import (
     Heartbeat,
     Hello,
+    JobFinished,
     JobLog,
     JobProgress,
     JobStarted,
@@ -33,6 +35,8 @@ Json = dict[str, Any]
 AT = "2026-01-01T00:00:00.000000Z"
 CONNECT_SECONDS = 60
 ANSWER_SECONDS = 60
+# three thousand reports at once, each behind all that came before it
+FIRE_SECONDS = 240
 # what a browser of ours is sent for a row, and what the bare server sends in its place
 ROW = re.compile(rb'(?:hx-target="#host-|id="job-)(?=[0-9A-Z]{26}")')
 PERCENT = re.compile(rb"(\d+) %")
@@ -129,13 +133,13 @@ class Agent:
         assert self.socket is not None
         await self.socket.send(frame)
 
-    async def ask(self, payload: Any) -> float:
+    async def ask(self, payload: Any, *, seconds: float = ANSWER_SECONDS) -> float:
         """Send a report and wait for its ack; returns the seconds in between."""
         message_id = new_ulid()
         answered = self.expect(message_id)
         begun = time.perf_counter()
         await self.send(protocol.encode(payload, message_id))
-        return await asyncio.wait_for(answered, ANSWER_SECONDS) - begun
+        return await asyncio.wait_for(answered, seconds) - begun
 
     def expect(self, message_id: str) -> asyncio.Future[float]:
         self._waiting[message_id] = asyncio.get_running_loop().create_future()
@@ -301,6 +305,28 @@ class Load:
                 seen.setdefault(host_id, at * 1000)
         return {"sent": sent, "ms": _milliseconds([(seen[key] - sent[key]) / 1000 for key in seen])}
 
+    async def fire(self, due_at: str, after: list[float]) -> Json:
+        """A run of each agent's own schedule, so many seconds after it was due: its start, and at once its end."""
+        begun = time.perf_counter()
+        due_ms = int(datetime.fromisoformat(due_at.replace("Z", "+00:00")).timestamp() * 1000)
+
+        async def one(agent: Agent, seconds: float) -> list[float]:
+            await asyncio.sleep(max(0.0, begun + seconds - time.perf_counter()))
+            run = {
+                "job_id": new_ulid(due_ms), "kind": "backup", "source_group": "files", "schedule_id": "nightly",
+                "due_at": due_at,
+            }  # fmt: skip
+            started = await agent.ask(JobStarted(command="restic backup", **run), seconds=FIRE_SECONDS)
+            return [started, await agent.ask(JobFinished(outcome="succeeded", **run), seconds=FIRE_SECONDS)]
+
+        beating = [asyncio.create_task(_beat_on(agent)) for agent in self._agents]
+        try:
+            found = await asyncio.gather(*map(one, self._agents, after))
+        finally:
+            for task in beating:
+                task.cancel()
+        return {"seconds": time.perf_counter() - begun, "ms": _milliseconds([took for both in found for took in both])}
+
     async def updated(self, seq: int, seconds: float) -> Json:
         """Wait until every agent has committed that release; how many have."""
         begun = time.perf_counter()
@@ -331,6 +357,13 @@ class Load:
         await asyncio.gather(*(agent.close() for agent in self._agents), return_exceptions=True)
         self._browsers, self._agents = [], []
         return {}
+
+
+async def _beat_on(agent: Agent) -> None:
+    """Heartbeats as a real agent sends them: without one for 100 s its connection is cut."""
+    while True:
+        await asyncio.sleep(protocol.HEARTBEAT_SECONDS)
+        await agent.send(protocol.encode(Heartbeat(sent_at=AT)))
 
 
 async def _fetch(port: int, path: str, credential: str) -> int:

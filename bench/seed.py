@@ -177,6 +177,39 @@ def _history(database: sqlite3.Connection, fleet: list[SeededHost], sealed: byte
         "UPDATE hosts SET last_backup_id = ?1, last_good_at = ?2 WHERE id = ?3",
         [(job_id, ended if outcome == "succeeded" else at, host_id) for job_id, host_id, outcome, _, ended, _ in jobs],
     )
+    _schedules(database, now)
+
+
+def _schedules(database: sqlite3.Connection, now: datetime) -> None:
+    """A nightly schedule for each group, and the verdicts that the services would have come to."""
+    at = instants.to_text(now - 40 * DAY)
+    database.execute(
+        "INSERT INTO schedules (id, host_id, name, cron, jitter_seconds, created_at, changed_at)"
+        " SELECT 'S' || substr(id, 2), host_id, 'nightly', '15 3 * * *', 1800, ?1, ?1 FROM source_groups",
+        (at,),
+    )
+    database.execute(
+        "INSERT INTO schedule_groups (schedule_id, group_id) SELECT 'S' || substr(id, 2), id FROM source_groups"
+    )
+    database.execute(
+        "INSERT INTO group_verdicts (group_id, host_id, code, text, since, next_at, last_job_id, last_good_at, late_at,"
+        " protected_until, changed_at)"
+        " SELECT g.id, h.id, iif(j.outcome = 'failed', 'failed', 'ok'),"
+        " iif(j.outcome = 'failed', 'The last run failed: ' || j.message, 'Backed up.'), j.finished_at, ?2, j.id,"
+        " h.last_good_at, strftime('%Y-%m-%dT%H:%M:%f000Z', h.last_good_at, '+2190 minutes'),"
+        " strftime('%Y-%m-%dT%H:%M:%f000Z', h.last_good_at, '+2190 minutes'), ?1"
+        " FROM source_groups g JOIN hosts h ON h.id = g.host_id JOIN jobs j ON j.id = h.last_backup_id",
+        (at, instants.to_text(now + DAY / 2)),
+    )
+    database.execute(
+        "UPDATE group_verdicts SET code = 'late',"
+        " text = 'No good backup, although the expected time of 36.5 h is over.' WHERE late_at < ?1 AND code = 'ok'",
+        (instants.to_text(now),),
+    )
+    database.execute(
+        "UPDATE hosts SET features = '[\"schedules\"]', verdict_code = v.code, verdict_text = v.text,"
+        " protected_until = v.protected_until FROM group_verdicts v WHERE v.host_id = hosts.id"
+    )
 
 
 def _day(number: int, back: int) -> tuple[int, int, int]:

@@ -22,14 +22,17 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "storm": {"hosts": 3, "repetitions": 1},
     "floods": {"reports": 20, "sockets": 3, "frames": 1, "batches": 2},
     "dashboard": {"hosts": 60, "requests": 2},
+    "due": {"hosts": 3, "seconds": 0.5},
+    "snapshots": {"snapshots": 260, "requests": 2},
     "fanout": {"hosts": 50, "browsers": 2, "rate": 50, "seconds": 1},
     "agent": {"seconds": 0.2},
     "backup": {"megabytes": 1, "small_files": 3, "repetitions": 1},
+    "browse": {"files": 30, "folder_files": 5, "repetitions": 1},
     "update": {"repetitions": 1},
     "rollout": {"hosts": 6, "wave": 3, "seconds": 20},
     "downloads": {"clients": 3, "beating": 3, "seconds": 0.2},
 }
-MARKS = {"backup": pytest.mark.restic}
+MARKS = {"backup": pytest.mark.restic, "browse": pytest.mark.restic}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in SMALLEST])
 def test_a_row_measures_and_leaves_no_process(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("agent", "backup"):
+    if name in ("agent", "backup", "browse"):
         artifact = tmp_path / "rm-agent"
         wheels = build.fetch_wheels(ROOT / "requirements" / "agent.txt", ROOT / "build" / "agent-wheels")
         build.build(artifact, wheels=wheels, version="9.9.9", seq=42)
@@ -56,7 +59,7 @@ def test_a_row_measures_and_leaves_no_process(name: str, tmp_path: Path, monkeyp
 
     assert row.name == name and row.figures
     assert all(math.isfinite(figure.value) for figure in row.figures)
-    until(lambda: set(children(os.getpid())) <= before, seconds=5, what="every process of the row has ended")
+    until(lambda: set(children(os.getpid())) <= before, seconds=30, what="every process of the row has ended")
 
 
 @pytest.mark.browser
