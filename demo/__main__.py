@@ -10,6 +10,7 @@ from types import FrameType
 
 from demo.play import USERNAME, Play
 from demo.stage import Stage
+from demo.unattended import Unattended
 from demo.updating import BAD, BAD_CODE, NEXT, NOW, QUICK, Updating
 from demo.waiting import DemoFailed
 
@@ -33,6 +34,7 @@ def main() -> int:
         return 1
     play = Play(stage)
     updating = Updating(stage, play.person)
+    unattended = Unattended(play)
     rows: list[Row] = []
     begun = time.monotonic()
     is_good = False
@@ -40,10 +42,11 @@ def main() -> int:
         is_good = _perform(_opening(play, updating), rows)
         if is_good:
             print(f"\nFrom the start to the first finished backup: {time.monotonic() - begun:.1f} s\n", flush=True)
-            is_good = _perform(_more_hosts(play), rows)
+            is_good = _perform([*_more_hosts(play), ("plan the nights", unattended.plan_the_nights)], rows)
         if is_good:
             if arguments.auto:
-                is_good = _perform([*_feats(play), *_updates(updating), *_endings(play)], rows)
+                parts = (_feats(play), _unattended(unattended), _updates(updating), _endings(play))
+                is_good = _perform([step for part in parts for step in part], rows)
             elif is_good := _perform([_next_release(updating)], rows):
                 _invite(play)
                 threading.Event().wait()
@@ -100,6 +103,14 @@ def _feats(play: Play) -> list[Step]:
         ("kill the agent", play.kill_agent),
         ("list snapshots", play.list_snapshots),
         ("restore one file", play.restore_one),
+    ]
+
+
+def _unattended(unattended: Unattended) -> list[Step]:
+    return [
+        ("run on schedule, without the server", unattended.run_on_schedule),
+        ("restore through the server", unattended.restore_through_the_server),
+        ("keep the repository in order", unattended.keep_in_order),
     ]
 
 

@@ -47,9 +47,9 @@ class Person:
         except requests.RequestException:
             return False
 
-    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
+    def ask(self, method: str, path: str, body: Json | None = None, *, query: dict[str, str] | None = None) -> Json:
         """What the API answers; raises DemoFailed with its own words when it refuses."""
-        answer = self._session.request(method, f"{self.base_url}/api/v1{path}", json=body, timeout=60)
+        answer = self._session.request(method, f"{self.base_url}/api/v1{path}", json=body, params=query, timeout=60)
         if not answer.ok:
             raise DemoFailed(f"{method} /api/v1{path} answered {answer.status_code}: {answer.text[:400]}")
         found: Json = answer.json()

@@ -61,7 +61,7 @@ class Play:
         body = {"name": "documents", "includes": [str(self.stage.documents)], "excludes": []}
         group = self._host("POST", "/source-groups", body, host_id=host_id)
         job = self._host("POST", "/jobs", {"kind": "backup", "source_group_id": group["id"]}, host_id=host_id)
-        self._finish(job["job_id"], "succeeded")
+        self.finish(job["job_id"], "succeeded")
         return f"db1 backed up to web1's repository; both sides showed {fingerprint[:23]}…"
 
     def back_up_to_rest_server(self) -> str:
@@ -81,11 +81,11 @@ class Play:
             },
             host_id=host_id,
         )
-        self._finish(self._order("init", host_id=host_id), "succeeded")
+        self.finish(self._order("init", host_id=host_id), "succeeded")
         body = {"name": "documents", "includes": [str(self.stage.documents)], "excludes": []}
         group = self._host("POST", "/source-groups", body, host_id=host_id)
         job = self._host("POST", "/jobs", {"kind": "backup", "source_group_id": group["id"]}, host_id=host_id)
-        self._finish(job["job_id"], "succeeded")
+        self.finish(job["job_id"], "succeeded")
         return f"nas1 backed up to {'an append-only rest-server' if server else 'a directory: no rest-server here'}"
 
     def set_repository(self) -> str:
@@ -102,7 +102,7 @@ class Play:
         )
         before = self._host("POST", "/repository/test")
         check(not before["ok"] and before["reason"] == "no_repository", f"the first test said {before}")
-        self._finish(self._order("init"), "succeeded")
+        self.finish(self._order("init"), "succeeded")
         after = self._host("POST", "/repository/test")
         check(after["ok"], f"the test after init said {after}")
         return "the host says: none yet; init made it; the test opens it"
@@ -116,14 +116,14 @@ class Play:
         return "documents, large"
 
     def back_up(self) -> str:
-        job = self._finish(self._order("backup", "documents"), "succeeded")
+        job = self.finish(self._order("backup", "documents"), "succeeded")
         [snapshot] = self.stage.snapshots("documents")
         return f"{job['id']} made snapshot {snapshot['short_id']}"
 
     def cancel_one(self) -> str:
         job_id = self._order_large()
         self.person.ask("POST", f"/jobs/{job_id}/cancel")
-        self._finish(job_id, "cancelled")
+        self.finish(job_id, "cancelled")
         check(not self.stage.locks(), "a lock remained in the repository")
         check(not self.stage.snapshots("large"), "a cancelled backup made a snapshot")
         return "cancelled, no lock remains"
@@ -146,7 +146,7 @@ class Play:
         return "succeeded, once, after kill -9 of the agent"
 
     def list_snapshots(self) -> str:
-        self._finish(self._order("snapshots"), "succeeded")
+        self.finish(self._order("snapshots"), "succeeded")
         there = self.stage.snapshots()
         page = self.person.page(f"/hosts/{self.host_id}/snapshots")
         missing = [snapshot["short_id"] for snapshot in there if snapshot["short_id"] not in page]
@@ -233,7 +233,9 @@ class Play:
         until(is_under_way, seconds=60, what="the large backup reads")
         return job_id
 
-    def _finish(self, job_id: str, outcome: str) -> dict[str, Any]:
+    def finish(self, job_id: str, outcome: str) -> dict[str, Any]:
+        """The job once it has ended, as it should."""
+
         def finished() -> dict[str, Any] | None:
             job = self._job(job_id)
             return job if job["state"] == "finished" else None
@@ -244,7 +246,7 @@ class Play:
         return job
 
     def _check_ended_once(self, job_id: str) -> None:
-        self._finish(job_id, "succeeded")
+        self.finish(job_id, "succeeded")
         self._known_large += 1
         found = len(self.stage.snapshots("large"))
         check(found == self._known_large, f"there are {found} snapshots in place of {self._known_large}")
