@@ -1,7 +1,8 @@
-"""Pictures for the documentation: of a first backup from a real run, and of updates from a fleet that is made up.
+"""Pictures for the documentation: of a first backup and a restore from a real run, of nights and updates from fleets
+that are made up.
 
-`python -m scripts.screenshots [backup] [updates]` writes docs/images/*.png, each light and dark, the pages of updates
-also as a phone shows them.
+`python -m scripts.screenshots [backup] [nights] [updates]` writes docs/images/*.png, each light and dark, some also as
+a phone shows them.
 """
 
 import base64
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from demo.processes import free_port
-from scripts import update_scene
+from scripts import backup_scene, update_scene
 from tests.access import scene
 from tests.browser.conftest import (
     CHROMIUM,
@@ -34,6 +36,8 @@ from tests.browser.conftest import (
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 DESK = {"width": 1280, "height": 860}
+LOW = {"width": 1280, "height": 440}
+TALL = {"width": 1280, "height": 1120}
 BADGE = "#job-head .status--badge"
 
 
@@ -45,15 +49,17 @@ def main() -> None:
     if CHROMIUM is None:
         sys.exit("needs chromium: scripts/system-packages installs it")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    wanted = sys.argv[1:] or ["backup", "updates"]
+    wanted = sys.argv[1:] or ["backup", "nights", "updates"]
     if "backup" in wanted:
         backup()
+    if "nights" in wanted:
+        nights()
     if "updates" in wanted:
         updates()
 
 
 def backup() -> None:
-    """The first backup of a host."""
+    """The first backup of a host, and what a restore from it looks like."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         server = Server(f"http://127.0.0.1:{free_port()}", root / "data", root / "server.log")
@@ -106,14 +112,86 @@ def play(server: Server, agent: Agent, root: Path) -> None:
         watched.go(host_path)
         page.locator("#steps").get_by_role("button", name="Back up now").click()
         done(page)
+        # the figures in the bar follow a second later
+        page.reload()
         keep(page, "job")
         watched.go(host_path)
         keep(page, "host")
-        watched.go("/")
-        keep(page, "fleet")
         watched.go("/repositories")
         page.get_by_role("link", name="attic").click()
         keep(page, "repository")
+        bring_back(watched, host_path, files)
+        browser.close()
+
+
+def bring_back(watched: Watched, host_path: str, files: Path) -> None:
+    """Two snapshots compared; one looked into, some of it picked, reviewed and restored."""
+    page = watched.page
+    for number in range(3):
+        (files / f"letter-{number:02}.txt").write_text("dear reader, once more\n")
+    (files / "letter-07.txt").unlink()
+    (files / "letter to my sister.txt").write_text("dear sister\n" * 300)
+    watched.go(host_path)
+    page.locator("#sources").get_by_role("button", name="Back up now").first.click()
+    done(page)
+    watched.go(f"{host_path}/snapshots")
+    expect(page.locator("#snapshots tbody tr")).to_have_count(2)
+    keep(page, "snapshots")
+    for box in page.locator("#snapshots input[name=snapshot]").all():
+        box.check()
+    page.get_by_role("button", name="Compare the two").click()
+    done(page)
+    expect(page.locator("#job-log")).to_contain_text("letter to my sister")
+    keep(page, "job-diff")
+    watched.go(f"{host_path}/snapshots")
+    page.locator("#snapshots tbody tr th a").last.click()
+    for name in files.parts[1:]:
+        page.locator("#browser").get_by_role("link", name=f"{name}/", exact=True).click()
+        expect(page.locator(".crumbs--path [aria-current]")).to_have_text(name)
+    for count, name in enumerate(("letter-00.txt", "letter-07.txt"), 1):
+        page.get_by_role("checkbox", name=f"Restore {name}").check()
+        expect(page.locator("#picked-title .count")).to_have_text(str(count))
+    keep(page, "snapshot", has_phone=True)
+    page.get_by_role("link", name="Choose where to").click()
+    page.get_by_role("button", name="Review").click()
+    expect(page.locator("#restore-size")).to_contain_text("in 2 files")
+    keep(page, "restore-review", has_phone=True)
+    page.get_by_role("button", name="Restore now").click()
+    done(page)
+    keep(page, "restore-job")
+
+
+def nights() -> None:
+    """A fleet that backs itself up: the verdicts, what and when of a host, a template, a repository in order."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with shown(browser, "nights") as (watched, found):
+            page = watched.page
+            page.set_viewport_size(TALL)
+            watched.go("/")
+            keep(page, "fleet-nights", has_phone=True)
+            watched.go(f"/hosts/{found.hosts['web-1']}")
+            keep(page, "host-nights", has_phone=True)
+            watched.go(f"/hosts/{found.hosts['nas-attic']}")
+            keep(page, "why-missed", part="#why")
+            watched.go(f"/hosts/{found.hosts['web-1']}/schedules/{found.schedules['web-1']}")
+            keep(page, "schedule")
+            watched.go(f"/hosts/{found.hosts['web-1']}/sources/{found.groups['web-1/system']}")
+            page.locator(".choice", has_text="Standard").click()
+            expect(page.locator("#retention-preview")).to_contain_text("Keeps 7 daily")
+            page.locator("#retention").evaluate("(card) => card.scrollIntoView()")
+            keep(page, "retention")
+            watched.go(f"/hosts/{found.hosts['web-1']}/sources/{found.groups['web-1/shop']}")
+            keep(page, "hooks", part="section[aria-labelledby=rare-title]")
+            page.set_viewport_size(LOW)
+            watched.go(f"/jobs/{found.waiting_job}")
+            keep(page, "job-waits")
+            page.set_viewport_size(DESK)
+            watched.go(f"/templates/{found.template_id}/apply?tag=servers")
+            keep(page, "template-apply")
+            page.set_viewport_size(TALL)
+            watched.go(f"/repositories/{found.repositories['offsite']}?days=90")
+            keep(page, "repository-upkeep")
         browser.close()
 
 
@@ -149,9 +227,9 @@ def updates() -> None:
 
 
 @contextmanager
-def shown(browser: Browser, what: str) -> Iterator[tuple[Watched, update_scene.UpdateScene]]:
+def shown(browser: Browser, what: str) -> Iterator[tuple[Watched, Any]]:
     """A server with this fleet, and a page that is signed in there."""
-    makes = {"cards": update_scene.cards, "plan": update_scene.add_hosts}
+    makes = {"cards": update_scene.cards, "plan": update_scene.add_hosts, "nights": backup_scene.nights}
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
         found = scene.prepare(
@@ -194,9 +272,10 @@ def keep(page: Page, name: str, *, part: str = "", has_phone: bool = False) -> N
             page.screenshot(path=path)
     page.emulate_media(color_scheme="light")
     if has_phone:
+        before = page.viewport_size
         page.set_viewport_size(PHONE)
         page.screenshot(path=IMAGES / f"{name}-phone.png")
-        page.set_viewport_size(DESK)
+        page.set_viewport_size(before or DESK)
 
 
 if __name__ == "__main__":
