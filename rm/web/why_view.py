@@ -27,6 +27,7 @@ class GroupLine:
     now: Standing
     kind: str
     word: str
+    text: str
     next_word: str
     nothing_next: str
     is_protected: bool
@@ -58,11 +59,13 @@ def card(row: HostRow, now: datetime) -> dict[str, Any]:
 def _line(row: HostRow, one: HostGroup, now: datetime) -> GroupLine:
     kept = one.kept
     late_at = kept.late_at if kept.is_scheduled and kept.late_at != kept.protected_until else None
+    word = WORDS[one.now.code]
     return GroupLine(
         kept=kept,
         now=one.now,
         kind=KINDS.get(one.now.code, one.now.code),
-        word=WORDS[one.now.code],
+        word=word,
+        text="" if one.now.text == f"{word}." else one.now.text,
         next_word="next try" if one.now.code == "retrying" else "next run",
         nothing_next=_nothing_next(row, kept),
         is_protected=health.is_protected(kept.protected_until, now),
