@@ -321,9 +321,9 @@ def test_progress_is_shown_and_a_cancel_ends_restic_and_says_what_is_left(rig: R
 
 
 def test_kill_9_of_the_agent_during_a_restore_ends_in_one_checked_outcome(rig: Rig) -> None:
-    big(rig, 24)
+    big(rig, 48)
     made = snapshot(rig)
-    held_back(rig, 'exec $REAL "$@" --limit-download 4096')
+    held_back(rig, 'exec $REAL "$@" --limit-download 2048')
     first = rig.spawn()
     ordered = order(rig, made)
     rig.server.connected().send(ordered)

@@ -65,6 +65,7 @@ def test_an_idle_agent_has_no_thread_of_the_update(machine: Machine, releases: U
     releases.connected()
     pid = machine.agent_pid()
 
-    names = sorted(path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm"))
+    threads = Path(f"/proc/{pid}/task")
 
-    assert len(names) == 2, names
+    # The session, the jobs, the schedules; what the agent asks restic at its start is over soon.
+    until(lambda: len(list(threads.iterdir())) == 3)
