@@ -37,6 +37,15 @@ class Tries:
                 self._at.popitem(last=False)
         return max(0, limit.count - len(tries))
 
+    def give_back(self, what: str, who: str) -> None:
+        """Take the newest try back: it turned out to be no guess."""
+        with self._lock:
+            left = self._at.get((what, who), ())[:-1]
+            if left:
+                self._at[(what, who)] = left
+            else:
+                self._at.pop((what, who), None)
+
     def forget(self, what: str, who: str) -> None:
         with self._lock:
             self._at.pop((what, who), None)

@@ -136,6 +136,21 @@ def test_an_address_pauses_after_many_names(parts):
         log_in(parts)
 
 
+def test_an_address_does_not_pause_because_many_people_sign_in_there(parts):
+    for _ in range(21):
+        assert log_in(parts)
+
+
+def test_signing_in_oneself_pays_for_no_guess(parts):
+    for number in range(20):
+        log_in(parts)
+        with pytest.raises(Unauthorised):
+            log_in(parts, username=f"guess{number}", password="wrong")
+
+    with pytest.raises(TooMany):
+        log_in(parts)
+
+
 def test_a_disabled_user_cannot_sign_in_and_their_session_ends(parts):
     session = log_in(parts)
     User.update(is_enabled=False).where(User.username == "alice").execute()
