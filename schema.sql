@@ -10,20 +10,97 @@ CREATE TABLE users (
   id TEXT NOT NULL PRIMARY KEY,
   username TEXT NOT NULL UNIQUE COLLATE NOCASE,
   role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
-  password_hash TEXT NOT NULL,                 -- argon2id
+  password_hash TEXT NOT NULL,                 -- argon2id; empty: no password signs in
   is_enabled INTEGER NOT NULL DEFAULT 1,
   created_at TEXT NOT NULL,
-  last_login_at TEXT
+  last_login_at TEXT,
+  created_by TEXT NOT NULL DEFAULT '',
+  password_changed_at TEXT,
+  totp_sealed BLOB,                            -- AEAD, bound to this row and column; null: no second factor
+  totp_confirmed_at TEXT,                      -- null: being set up, not asked for yet
+  totp_last_step INTEGER NOT NULL DEFAULT 0,   -- of the last code that was taken; each is good once
+  oidc_issuer TEXT NOT NULL DEFAULT '',
+  oidc_subject TEXT NOT NULL DEFAULT ''        -- empty: never signed in through the provider
 ) STRICT;
+CREATE UNIQUE INDEX users_oidc ON users (oidc_issuer, oidc_subject) WHERE oidc_subject <> '';
 
 CREATE TABLE sessions (
   token_hash TEXT NOT NULL PRIMARY KEY,        -- sha256 of the cookie; the cookie itself is not stored
   user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   address TEXT NOT NULL,
   created_at TEXT NOT NULL,
-  expires_at TEXT NOT NULL
+  expires_at TEXT NOT NULL,
+  id TEXT NOT NULL DEFAULT '',                 -- to name it on pages; says nothing about the cookie
+  user_agent TEXT NOT NULL DEFAULT '',
+  last_seen_at TEXT,
+  method TEXT NOT NULL DEFAULT 'password'      -- how it began: password, totp, oidc, setup
 ) STRICT;
 CREATE INDEX sessions_user ON sessions (user_id);
+
+CREATE TABLE user_links (                      -- one-time links with which a user chooses a password
+  token_hash TEXT NOT NULL PRIMARY KEY,
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  purpose TEXT NOT NULL CHECK (purpose IN ('setup', 'reset')),
+  created_by TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  used_at TEXT
+) STRICT;
+CREATE INDEX user_links_user ON user_links (user_id);
+
+CREATE TABLE recovery_codes (                  -- in place of a second factor, each once
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  code_hash TEXT NOT NULL,
+  used_at TEXT,
+  PRIMARY KEY (user_id, code_hash)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sign_in_steps (                   -- a password was right, the second factor is still asked for
+  token_hash TEXT NOT NULL PRIMARY KEY,        -- sha256 of a cookie
+  user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  address TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL,
+  tries INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX sign_in_steps_user ON sign_in_steps (user_id);
+
+CREATE TABLE oidc_logins (                     -- a browser that was sent to the provider and is not back yet
+  state_hash TEXT NOT NULL PRIMARY KEY,
+  browser_hash TEXT NOT NULL,                  -- sha256 of a cookie: only the browser that began may end it
+  nonce TEXT NOT NULL,
+  verifier_sealed BLOB NOT NULL,               -- PKCE; AEAD, bound to this row and column
+  next_path TEXT NOT NULL DEFAULT '/',
+  created_at TEXT NOT NULL,
+  expires_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE api_tokens (                      -- programs sign in with these
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL,
+  token_hash TEXT NOT NULL UNIQUE,             -- sha256; the token itself is not stored
+  role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'viewer')),
+  tags TEXT NOT NULL DEFAULT '[]',             -- only hosts with one of these; empty: all hosts
+  user_id TEXT REFERENCES users (id) ON DELETE CASCADE, -- whose it is: it can never do more than they; null: the command line's
+  created_by TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  expires_at TEXT,                             -- null: never
+  last_used_at TEXT,
+  last_address TEXT NOT NULL DEFAULT '',
+  revoked_at TEXT
+) STRICT;
+CREATE INDEX api_tokens_user ON api_tokens (user_id);
+
+CREATE TABLE idempotency_keys (                -- answers to orders that may be repeated
+  owner TEXT NOT NULL,                         -- who ordered: user:ID or token:ID
+  key TEXT NOT NULL,
+  request_hash TEXT NOT NULL,                  -- of method, path and body
+  status INTEGER,                              -- null: being carried out
+  body TEXT NOT NULL DEFAULT '',
+  created_at TEXT NOT NULL,
+  PRIMARY KEY (owner, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 
 CREATE TABLE setup_links (                     -- the first run's link; one row at most
   token_hash TEXT NOT NULL PRIMARY KEY,
@@ -401,6 +478,25 @@ CREATE TABLE pending_hosts (                   -- hosts that announced themselve
 ) STRICT;
 CREATE INDEX pending_hosts_state ON pending_hosts (state, expires_at);
 
+CREATE TABLE incidents (                       -- alerts with one cause; what people are told of
+  id TEXT NOT NULL PRIMARY KEY,
+  cause TEXT NOT NULL,                         -- for example repository:ID; at most one open row each
+  title TEXT NOT NULL,
+  severity TEXT NOT NULL CHECK (severity IN ('warning', 'critical')),
+  state TEXT NOT NULL DEFAULT 'raised' CHECK (state IN ('raised', 'acknowledged', 'resolved')),
+  repository_id TEXT REFERENCES repositories (id) ON DELETE CASCADE,
+  host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE,
+  opened_at TEXT NOT NULL,
+  last_seen_at TEXT NOT NULL,
+  resolved_at TEXT,
+  alert_count INTEGER NOT NULL DEFAULT 0,      -- all that ever belonged to it
+  open_count INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX incidents_open ON incidents (cause) WHERE state <> 'resolved';
+CREATE INDEX incidents_state ON incidents (state, last_seen_at);
+CREATE INDEX incidents_host ON incidents (host_id);
+CREATE INDEX incidents_repository ON incidents (repository_id);
+
 CREATE TABLE alerts (                          -- what a person must know; one open row per condition
   id TEXT NOT NULL PRIMARY KEY,
   kind TEXT NOT NULL,
@@ -417,11 +513,95 @@ CREATE TABLE alerts (                          -- what a person must know; one o
   acknowledged_by TEXT NOT NULL DEFAULT '',
   resolved_at TEXT,
   resolved_by TEXT NOT NULL DEFAULT '',
-  note TEXT NOT NULL DEFAULT ''
+  note TEXT NOT NULL DEFAULT '',
+  incident_id TEXT REFERENCES incidents (id) ON DELETE SET NULL,
+  snoozed_until TEXT,                          -- asks for nobody until then; null: not snoozed
+  snoozed_by TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'resolved';
 CREATE INDEX alerts_state ON alerts (state, last_seen_at);
 CREATE INDEX alerts_host ON alerts (host_id);
+CREATE INDEX alerts_incident ON alerts (incident_id);
+CREATE INDEX alerts_snoozed ON alerts (snoozed_until) WHERE snoozed_until IS NOT NULL;
+
+CREATE TABLE alert_waits (                     -- conditions that hold, but not yet for as long as their kind's patience
+  kind TEXT NOT NULL,
+  condition TEXT NOT NULL,
+  host_id TEXT REFERENCES hosts (id) ON DELETE CASCADE,
+  repository_id TEXT REFERENCES repositories (id) ON DELETE CASCADE,
+  cause TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL,
+  since TEXT NOT NULL,
+  due_at TEXT NOT NULL,                        -- raised then, unless it ends before
+  PRIMARY KEY (kind, condition)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX alert_waits_due ON alert_waits (due_at);
+CREATE INDEX alert_waits_host ON alert_waits (host_id);
+CREATE INDEX alert_waits_repository ON alert_waits (repository_id);
+
+CREATE TABLE alert_events (                    -- the timeline of incidents and their alerts, append-only
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  incident_id TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+  alert_id TEXT REFERENCES alerts (id) ON DELETE CASCADE,
+  at TEXT NOT NULL,
+  kind TEXT NOT NULL,                          -- raised, worsened, acknowledged, snoozed, snooze_ended, resolved …
+  actor TEXT NOT NULL DEFAULT '',
+  text TEXT NOT NULL
+) STRICT;
+CREATE INDEX alert_events_incident ON alert_events (incident_id, id);
+CREATE INDEX alert_events_alert ON alert_events (alert_id);
+
+CREATE TABLE channels (                        -- where notifications go
+  id TEXT NOT NULL PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  kind TEXT NOT NULL CHECK (kind IN ('apprise', 'webhook')),
+  url_sealed BLOB NOT NULL,                    -- AEAD, bound to this row and column: such URLs hold secrets
+  url_shown TEXT NOT NULL,                     -- the same without its secrets
+  secret_sealed BLOB,                          -- with which a webhook is signed
+  is_enabled INTEGER NOT NULL DEFAULT 1,
+  min_severity TEXT NOT NULL DEFAULT 'warning' CHECK (min_severity IN ('warning', 'critical')),
+  kinds TEXT NOT NULL DEFAULT '[]',            -- only alerts of these kinds; empty: all
+  tags TEXT NOT NULL DEFAULT '[]',             -- only about hosts with one of these tags; empty: all
+  tells_acknowledged INTEGER NOT NULL DEFAULT 1,
+  tells_resolved INTEGER NOT NULL DEFAULT 1,
+  created_at TEXT NOT NULL,
+  changed_at TEXT NOT NULL,
+  last_ok_at TEXT,
+  failing_since TEXT                           -- null: the last delivery arrived, or none was tried
+) STRICT;
+
+CREATE TABLE deliveries (                      -- what was or is to be told, at least once
+  id TEXT NOT NULL PRIMARY KEY,
+  channel_id TEXT NOT NULL REFERENCES channels (id) ON DELETE CASCADE,
+  incident_id TEXT REFERENCES incidents (id) ON DELETE CASCADE, -- null: a test
+  event_id INTEGER,                            -- of the timeline; tells of each event once
+  event TEXT NOT NULL,                         -- raised, worsened, acknowledged, resolved, test
+  payload TEXT NOT NULL,                       -- JSON: what is told
+  state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'sent', 'given_up')),
+  tries INTEGER NOT NULL DEFAULT 0,
+  next_try_at TEXT,
+  created_at TEXT NOT NULL,
+  ended_at TEXT,
+  reason TEXT NOT NULL DEFAULT ''              -- of the last failure
+) STRICT;
+CREATE UNIQUE INDEX deliveries_event ON deliveries (channel_id, event_id) WHERE event_id IS NOT NULL;
+CREATE INDEX deliveries_due ON deliveries (next_try_at) WHERE state = 'queued';
+CREATE INDEX deliveries_channel ON deliveries (channel_id, id DESC);
+CREATE INDEX deliveries_incident ON deliveries (incident_id);
+
+CREATE TABLE server_backups (                  -- copies of this database
+  id TEXT NOT NULL PRIMARY KEY,
+  file TEXT NOT NULL,                          -- name within the directory of backups
+  started_at TEXT NOT NULL,
+  ended_at TEXT,
+  size_bytes INTEGER,
+  sha256 TEXT NOT NULL DEFAULT '',
+  is_ok INTEGER,                               -- opened and found whole; null: being made
+  message TEXT NOT NULL DEFAULT '',
+  requested_by TEXT NOT NULL DEFAULT '',       -- empty: by schedule
+  removed_at TEXT                              -- null: the file is kept
+) STRICT;
+CREATE INDEX server_backups_started ON server_backups (started_at);
 
 CREATE TABLE keysets (                         -- which keys may sign releases; each version signed by a root key
   version INTEGER NOT NULL PRIMARY KEY,
@@ -585,4 +765,4 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

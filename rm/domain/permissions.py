@@ -44,6 +44,12 @@ PERMISSIONS = {
     "updates.force": "admin",
     "fleet_updates.manage": "admin",
     "settings.view": "admin",
+    "settings.edit": "admin",
+    "users.manage": "admin",
+    "channels.manage": "admin",
+    "server.care": "admin",
+    "account.edit": "viewer",
+    "tokens.own": "viewer",
 }
 
 

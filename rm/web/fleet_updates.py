@@ -11,7 +11,14 @@ from rm.runtime import runtime
 from rm.services import fleet_updates as service
 from rm.store import fleet_updates, hosts, update_pages
 from rm.store.models import FleetUpdate
-from rm.web import context, fleet_plan_view, fleet_update_form, fleet_update_questions, fleet_update_view
+from rm.web import (
+    context,
+    fleet_plan_view,
+    fleet_update_form,
+    fleet_update_questions,
+    fleet_update_view,
+    settings_tabs,
+)
 from rm.web.fleet_update_reading import Query
 from rm.web.layout import go, page
 from rm.web.questions import Question
@@ -37,7 +44,7 @@ def asked_for(fleet_update_id: str) -> Query:
 @allows("fleet.view")
 def settings() -> AnyResponse:
     """The first page of the settings that whoever asks may see."""
-    return redirect_to("/settings/updates" if context.may("settings.view") else PATH)
+    return redirect_to(settings_tabs.visible()[0][2])
 
 
 @blueprint.get(PATH)

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rm.config import LOOPBACK
 from rm.runtime import runtime
 from rm.store import alerts
-from rm.web import assets, context, drawings, fleet_summary, security
+from rm.web import assets, context, drawings, fleet_summary, security, settings_tabs
 
 FLASH_COOKIE = "rm_flash"
 FLASHES = {
@@ -103,6 +103,7 @@ def page_context() -> dict[str, Any]:
         "now": context.now(),
         "lamps": fleet_summary.shared().lamps(context.now()) if user else None,
         "alert_count": alerts.count_raised() if user else 0,
+        "settings_tabs": settings_tabs.visible() if user else (),
         "flash": take_flash(),
         "base_url": runtime().settings.base_url,
         "is_plain_http": request.scheme == "http" and (request.host.rpartition(":")[0] or request.host) not in LOOPBACK,
