@@ -1,5 +1,6 @@
 """A person at the browser, and their script: forms, cookies and the JSON API."""
 
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -12,10 +13,12 @@ Json = dict[str, Any]
 class Person:
     """Signs in with the forms and then uses the API with the same session."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, ca: Path | None = None) -> None:
         self.base_url = base_url
         self._session = requests.Session()
         self._session.trust_env = False
+        if ca is not None:
+            self._session.verify = str(ca)
         self._session.headers["Sec-Fetch-Site"] = "same-origin"
 
     def set_up(self, *, token: str, username: str, password: str) -> None:

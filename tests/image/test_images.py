@@ -1,53 +1,24 @@
-"""The server as an image: built twice from separate trees with the same keys, and a host updated across the two."""
+"""The server as an image: how it runs, and a host that is updated across two images that were built apart."""
 
+import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from demo.machine import Machine
 from demo.person import Person
-from demo.processes import belonging_to
 from demo.releases import Releases
+from tests.image.images import BASE, USER, Container, Images, Sealed, tree
 from tests.install.server import PASSWORD, ROOT, free_port, until
+from tests.stopwatch import Stopwatch
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(400, func_only=True)]
-
-BASE = "localhost/base"
-CERTIFICATES = Path("/etc/ssl/certs")
-
-
-@dataclass
-class Images:
-    """buildah with a store of its own."""
-
-    store: Path
-
-    def run(self, *arguments: str, cwd: Path = ROOT, seconds: float = 240) -> str:
-        done = subprocess.run(
-            arguments, cwd=cwd, env=self.environment, capture_output=True, text=True, check=False, timeout=seconds
-        )
-        assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {
-            "BUILDAH_ISOLATION": "chroot",
-            "BASE": BASE,
-            "CONTAINERS_STORAGE_CONF": str(self.store / "storage.conf"),
-            # A build reaches the package index as this machine does.
-            "RM_IMAGE_OPTIONS": f"-v {CERTIFICATES}:{CERTIFICATES}:ro -v /etc/pip.conf:/etc/pip.conf:ro"
-            if Path("/etc/pip.conf").exists()
-            else f"-v {CERTIFICATES}:{CERTIFICATES}:ro",
-        }
 
 
 @pytest.fixture(scope="module")
@@ -70,60 +41,17 @@ def images() -> Iterator[Images]:
     shutil.rmtree(store, ignore_errors=True)
 
 
-def tree(place: Path, version: str, release: Path) -> Path:
-    """A source tree of its own with this version and this signed release in it."""
-    place.mkdir()
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in names:
-        source, target = ROOT / name, place / name
-        if source.is_file() and not name.startswith(("tests/", "docs/")):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
-    project = place / "pyproject.toml"
-    project.write_text(re.sub(r'^version = ".*"', f'version = "{version}"', project.read_text(), flags=re.MULTILINE))
-    shutil.copytree(release, place / "dist" / "release", dirs_exist_ok=True)
-    return place
-
-
-@dataclass
-class Container:
-    """A server that runs from an image on a data directory outside of it."""
-
-    images: Images
-    name: str
-    port: int
-    data: Path
-    process: "subprocess.Popen[bytes] | None" = None
-
-    def start(self) -> "Container":
-        container = self.images.run("buildah", "from", "--pull-never", self.name)
-        url = f"http://127.0.0.1:{self.port}"
-        settings = {
-            "RM_LISTEN": f"127.0.0.1:{self.port}",
-            "RM_BASE_URL": url,
-            "RM_SETUP_TOKEN": "setup",
-            "RM_DATA_DIR": "/srv/data",
-        }
-        with (self.data.parent / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                # Not at /data: buildah puts a volume of its own over what is mounted there.
-                ["buildah", "run", "-v", f"{self.data}:/srv/data", *(f"--env={key}={value}" for key, value in
-                 settings.items()), container, "--", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
-                env=self.images.environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        until(Person(url).is_well, "the server in the image to answer", seconds=60)
-        return self
-
-    def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(20)
-            # buildah may end before the server does, which holds the data directory until then.
-            own = Path(f"127.0.0.1:{self.port}")
-            until(lambda: not belonging_to(own), "the server in the image to end")
+@pytest.fixture(scope="module")
+def built(images: Images, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The names of two images, by version; each from a tree of its own, signed with the same keys."""
+    place = tmp_path_factory.mktemp("trees")
+    releases = Releases(place / "releases", environment=lambda **more: os.environ | more)
+    names = {}
+    for version, seq in (("0.1.0", 1), ("0.2.0", 2)):
+        source = tree(place / f"tree {version}", version, releases.make(version, seq))
+        names[version] = f"localhost/server:{version}"
+        images.run(str(source / "scripts" / "image"), names[version], cwd=source)
+    return names
 
 
 def test_without_a_signed_release_no_image_is_built_and_the_sentence_says_why(tmp_path: Path) -> None:
@@ -138,21 +66,94 @@ def test_without_a_signed_release_no_image_is_built_and_the_sentence_says_why(tm
     assert "Run `make release` where the keys are" in done.stderr
 
 
-def test_a_host_is_updated_across_two_images_that_were_built_apart(images: Images, tmp_path: Path) -> None:
-    releases = Releases(tmp_path / "releases", environment=lambda **more: os.environ | more)
-    for version, seq in (("0.1.0", 1), ("0.2.0", 2)):
-        place = tree(tmp_path / f"tree {version}", version, releases.make(version, seq))
-        images.run(str(place / "scripts" / "image"), f"localhost/server:{version}", cwd=place)
-    data = tmp_path / "data"
-    data.mkdir(mode=0o700)
-    os.chown(data, 10001, 10001)
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty volume that belongs to the image's user."""
+    found = tmp_path / "data"
+    found.mkdir(mode=0o700)
+    os.chown(found, USER, USER)
+    return found
+
+
+@pytest.fixture
+def sealed(images: Images, built: dict[str, str], data: Path) -> Iterator[Sealed]:
+    found = Sealed(images, built["0.1.0"], free_port(), data)
+    yield found
+    found.stop()
+
+
+def test_the_image_says_how_to_see_that_it_is_well_and_has_no_right_it_does_not_need(
+    images: Images, built: dict[str, str]
+) -> None:
+    found = json.loads(images.run("buildah", "inspect", "--type", "image", built["0.1.0"]))["Docker"]["config"]
+
+    assert found["User"] == "restic-manager"
+    assert list(found["Volumes"]) == ["/data"]
+    assert list(found["ExposedPorts"]) == ["8080/tcp"]
+    assert "/healthz" in " ".join(found["Healthcheck"]["Test"])
+    assert found["Labels"]["org.opencontainers.image.version"] == "0.1.0"
+
+
+def test_it_runs_on_a_root_that_cannot_be_written_and_its_own_health_check_says_that_it_is_well(
+    sealed: Sealed, images: Images, built: dict[str, str]
+) -> None:
+    sealed.start()
+
+    config = json.loads(images.run("buildah", "inspect", "--type", "image", built["0.1.0"]))["Docker"]["config"]
+    check = [part.replace(":8080/", f":{sealed.port}/") for part in config["Healthcheck"]["Test"][1:]]
+    root = sealed.root
+    done = subprocess.run(["chroot", root, *check], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in sealed.data.iterdir() if path.suffix in (".db", ".key")) == [
+        "restic-manager.db", "secret.key",
+    ]  # fmt: skip
+
+
+def test_it_starts_again_after_a_kill_with_all_that_it_had(sealed: Sealed) -> None:
+    person = Person(sealed.start().url)
+    person.set_up(token="setup", username="alice", password=PASSWORD)
+
+    sealed.kill()
+    sealed.start()
+
+    person.sign_in(username="alice", password=PASSWORD)
+
+
+def test_a_second_copy_on_the_same_volume_refuses_and_the_first_goes_on(
+    sealed: Sealed, images: Images, built: dict[str, str]
+) -> None:
+    sealed.start()
+
+    second = Sealed(images, built["0.1.0"], free_port(), sealed.data).launch()
+
+    assert second.process is not None
+    assert second.process.wait(60) != 0
+    assert "already" in second.log.read_text()
+    assert Person(sealed.url).is_well()
+
+
+def test_it_is_gone_within_five_seconds_of_being_told_to_stop(sealed: Sealed) -> None:
+    sealed.start()
+    assert sealed.process is not None
+    watch = Stopwatch()
+
+    sealed.process.send_signal(signal.SIGTERM)
+    sealed.process.wait(60)
+
+    assert watch.seconds < 5
+    assert sealed.process.returncode == 0
+
+
+def test_a_host_is_updated_across_two_images_that_were_built_apart(
+    images: Images, built: dict[str, str], data: Path, tmp_path: Path
+) -> None:
     port = free_port()
     person = Person(f"http://127.0.0.1:{port}")
     machine = Machine(
         "web1", directory=tmp_path, base_url=person.base_url, environment=lambda **more: os.environ | more
     )
-    first = Container(images, "localhost/server:0.1.0", port, data).start()
-    second = Container(images, "localhost/server:0.2.0", port, data)
+    first = Container(images, built["0.1.0"], port, data).start()
+    second = Container(images, built["0.2.0"], port, data)
     try:
         person.set_up(token="setup", username="alice", password=PASSWORD)
         person.sign_in(username="alice", password=PASSWORD)

@@ -54,7 +54,8 @@ class Server:
     def local_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> "Server":
+    def start(self, person: Person | None = None) -> "Server":
+        """Serve, with alice signed in; `person` comes another way than from this machine."""
         self.base_url = self.base_url or self.local_url
         self.directory.mkdir(parents=True, exist_ok=True)
         environ = os.environ | {
@@ -70,7 +71,7 @@ class Server:
                 [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
                 cwd=ROOT, env=environ, stdout=log, stderr=log,
             )  # fmt: skip
-        self.person = Person(self.local_url)
+        self.person = person or Person(self.local_url)
         until(self.person.is_well, "the server to answer", seconds=45)
         if not (self.directory / "is-set-up").exists():
             self.person.set_up(token="setup", username="alice", password=PASSWORD)
