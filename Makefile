@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help venv demo run bench test lint fmt docs docs-watch agent release image sweep lock clean
+.PHONY: help venv demo run bench test lint fmt docs docs-watch agent release sbom image sweep lock clean
 
 help: ## list the verbs
 	@echo "restic-manager: make VERB"; echo
@@ -59,10 +59,15 @@ agent: dist/rm-agent ## build the agent into dist/rm-agent
 dist/rm-agent: $(shell find agent rm/shared -name '*.py' 2>/dev/null) rm/__init__.py requirements/agent.txt | venv
 	@$(PY) -m agent.packaging.build --output $@
 
-release: venv ## build and sign a release into dist/release with the keys in RM_KEYS_DIR; SEQ=n, VERSION=x, ARGS go to the build
+release: venv ## build, prove and sign a release into dist/release with the keys in RM_KEYS_DIR; SEQ=n, VERSION=x, ARGS go to the build
+	@scripts/system-packages restic
 	@scripts/rm-release build $(if $(SEQ),--seq $(SEQ)) $(if $(VERSION),--version $(VERSION)) $(ARGS)
+	@scripts/rm-release gate
 	@scripts/rm-release sign
 	@scripts/rm-release verify
+
+sbom: venv ## list the parts of server and agent (CycloneDX) into dist/sbom, and the page of licences
+	@scripts/sbom
 
 image: ## build the server's image with the signed release in dist/release; NAME=…, BASE=… another base image
 	@scripts/image $(NAME)

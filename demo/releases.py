@@ -47,7 +47,7 @@ class Releases:
             shutil.copy(built, directory / building.NAME)
         if code or built is not None or arch != "any":
             self._change(directory, plan, code, arch)
-        publishing.sign(directory, self._keys, now=datetime.now(timezone.utc))
+        publishing.sign(directory, self._keys, now=datetime.now(timezone.utc), passed=None)
         return directory
 
     def import_into(self, data_dir: Path, release: Path, *options: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from release_tool import building, publishing, verification
+from release_tool import building, gate, publishing, verification
 from release_tool.building import Plan
 from release_tool.errors import ToolError
 from release_tool.keys import RECOVERY, ROOT, TREE, KeyDirectory
@@ -65,8 +65,15 @@ def build(options: argparse.Namespace) -> None:
     _say(f"Built {found.version}, sequence {found.seq}, into {options.output}\n{digest}  {building.NAME}")
 
 
+def pass_gate(options: argparse.Namespace) -> None:
+    found = gate.pass_through(now=datetime.now(timezone.utc), wheels_in=options.wheels)
+    _say(f"The agent of this tree passed the gate ({gate.LEGS}).\n{found}")
+
+
 def sign(options: argparse.Namespace) -> None:
-    found = publishing.sign(options.directory, KeyDirectory.open(os.environ), now=datetime.now(timezone.utc))
+    found = publishing.sign(
+        options.directory, KeyDirectory.open(os.environ), now=datetime.now(timezone.utc), passed=gate.passed()
+    )
     _say(f"Signed {found.version}, sequence {found.seq}, with the release key {found.key_id}.")
 
 
@@ -100,7 +107,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="rm-release", description="Make releases of the agent: keys, build, sign, verify."
+        prog="rm-release", description="Make releases of the agent: keys, build, gate, sign, verify."
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
@@ -128,7 +135,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--wheels", type=Path, default=TREE / "build" / "agent-wheels", help="where wheels are kept")
     verb.set_defaults(run=build)
 
-    verb = verbs.add_parser("sign", help="sign what was built")
+    verb = verbs.add_parser("gate", help="update real hosts to this tree's agent, back and on; sign wants it passed")
+    verb.add_argument("--wheels", type=Path, default=TREE / "build" / "agent-wheels", help="where wheels are kept")
+    verb.set_defaults(run=pass_gate)
+
+    verb = verbs.add_parser("sign", help="sign what was built and has passed the gate")
     verb.add_argument("directory", type=Path, nargs="?", default=RELEASE_DIRECTORY)
     verb.set_defaults(run=sign)
 

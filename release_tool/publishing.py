@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from release_tool import building, files
+from release_tool import building, files, gate
 from release_tool.errors import ToolError
 from release_tool.keys import ROOT, KeyDirectory, LastSigned
 from rm.shared import minisign, release
@@ -14,8 +14,11 @@ from rm.shared.release import Manifest
 SIGNATURE = f"{building.MANIFEST}.minisig"
 
 
-def sign(directory: Path, keys: KeyDirectory, *, now: datetime) -> Manifest:
-    """Sign the release in this directory; raises ToolError, and then no signature is there."""
+def sign(directory: Path, keys: KeyDirectory, *, now: datetime, passed: frozenset[str] | None) -> Manifest:
+    """Sign the release in this directory; raises ToolError, and then no signature is there.
+
+    `passed` holds the contents of agents that passed the gate; None asks for none, for keys that nobody trusts.
+    """
     try:
         data = (directory / building.MANIFEST).read_bytes()
         manifest = release.parse_manifest(data)
@@ -25,6 +28,8 @@ def sign(directory: Path, keys: KeyDirectory, *, now: datetime) -> Manifest:
         raise ToolError(str(error)) from error
     for check in CHECKS_BEFORE_SIGNING:
         check(directory, data, manifest, keys, now)
+    if passed is not None:
+        refuse_ungated(directory, manifest, passed)
     key = keys.release_key(manifest.key_id)
     comment = f"{release.PRODUCT} {manifest.version} seq {manifest.seq} channel {manifest.channel}"
     signature = key.sign(data, trusted_comment=comment)
@@ -65,7 +70,15 @@ def refuse_expired(directory: Path, data: bytes, manifest: Manifest, keys: KeyDi
         raise ToolError(f"The manifest expired at {manifest.expires_at:%Y-%m-%d %H:%M} UTC. Build again.")
 
 
-# What has to hold before a release is signed, each raising ToolError: the place for further gates.
+def refuse_ungated(directory: Path, manifest: Manifest, passed: frozenset[str]) -> None:
+    """Raises ToolError for an agent that did not pass the gate."""
+    if any(gate.contents_of(directory / artifact.name) not in passed for artifact in manifest.artifacts):
+        raise ToolError(
+            f"This agent did not pass the gate ({gate.LEGS}), so it is not signed. Run it: scripts/rm-release gate"
+        )
+
+
+# What has to hold before a release is signed, each raising ToolError.
 CHECKS_BEFORE_SIGNING: tuple[Callable[[Path, bytes, Manifest, KeyDirectory, datetime], None], ...] = (
     refuse_other_artifacts,
     refuse_backwards,
