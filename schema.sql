@@ -267,6 +267,7 @@ CREATE TABLE source_groups (                   -- what to back up; the name is t
   template_id TEXT REFERENCES templates (id) ON DELETE SET NULL, -- the template that it was made from
   template_version INTEGER NOT NULL DEFAULT 0, -- the version that was applied
   forgotten_at TEXT,                           -- end of the last forget that succeeded
+  retention_hold TEXT NOT NULL DEFAULT '',     -- why its first forget by this retention waits; empty: it need not
   UNIQUE (host_id, name)
 ) STRICT;
 
@@ -436,6 +437,7 @@ CREATE TABLE snapshots (
   PRIMARY KEY (repository_id, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX snapshots_time ON snapshots (repository_id, time DESC);
+CREATE INDEX snapshots_host ON snapshots (repository_id, hostname, time DESC);
 
 CREATE TABLE snapshot_listings (
   repository_id TEXT NOT NULL PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
@@ -490,9 +492,20 @@ CREATE TABLE incidents (                       -- alerts with one cause; what pe
   last_seen_at TEXT NOT NULL,
   resolved_at TEXT,
   alert_count INTEGER NOT NULL DEFAULT 0,      -- all that ever belonged to it
-  open_count INTEGER NOT NULL DEFAULT 0
+  open_count INTEGER NOT NULL DEFAULT 0,
+  kind TEXT NOT NULL DEFAULT '',               -- of the alert that speaks for it
+  message TEXT NOT NULL DEFAULT '',            -- of the same
+  acknowledged_at TEXT,
+  acknowledged_by TEXT NOT NULL DEFAULT '',
+  resolved_by TEXT NOT NULL DEFAULT '',
+  note TEXT NOT NULL DEFAULT '',
+  snoozed_until TEXT,                          -- asks for nobody until then; null: not snoozed
+  snoozed_by TEXT NOT NULL DEFAULT '',
+  end_told_at TEXT                             -- its end is told then, unless it comes back; null: told, or not over
 ) STRICT;
 CREATE UNIQUE INDEX incidents_open ON incidents (cause) WHERE state <> 'resolved';
+CREATE INDEX incidents_snoozed ON incidents (snoozed_until) WHERE snoozed_until IS NOT NULL;
+CREATE INDEX incidents_untold ON incidents (end_told_at) WHERE end_told_at IS NOT NULL;
 CREATE INDEX incidents_state ON incidents (state, last_seen_at);
 CREATE INDEX incidents_host ON incidents (host_id);
 CREATE INDEX incidents_repository ON incidents (repository_id);
@@ -521,7 +534,7 @@ CREATE TABLE alerts (                          -- what a person must know; one o
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'resolved';
 CREATE INDEX alerts_state ON alerts (state, last_seen_at);
 CREATE INDEX alerts_host ON alerts (host_id);
-CREATE INDEX alerts_incident ON alerts (incident_id);
+CREATE INDEX alerts_incident ON alerts (incident_id, state, host_id);
 CREATE INDEX alerts_snoozed ON alerts (snoozed_until) WHERE snoozed_until IS NOT NULL;
 
 CREATE TABLE alert_waits (                     -- conditions that hold, but not yet for as long as their kind's patience
@@ -533,6 +546,8 @@ CREATE TABLE alert_waits (                     -- conditions that hold, but not 
   message TEXT NOT NULL,
   since TEXT NOT NULL,
   due_at TEXT NOT NULL,                        -- raised then, unless it ends before
+  last_seen_at TEXT NOT NULL,
+  count INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (kind, condition)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alert_waits_due ON alert_waits (due_at);
@@ -567,7 +582,9 @@ CREATE TABLE channels (                        -- where notifications go
   created_at TEXT NOT NULL,
   changed_at TEXT NOT NULL,
   last_ok_at TEXT,
-  failing_since TEXT                           -- null: the last delivery arrived, or none was tried
+  failing_since TEXT,                          -- null: the last delivery arrived, or none was tried
+  failures INTEGER NOT NULL DEFAULT 0,         -- in a row
+  paused_until TEXT                            -- after a failure nothing is tried before then
 ) STRICT;
 
 CREATE TABLE deliveries (                      -- what was or is to be told, at least once
@@ -577,8 +594,8 @@ CREATE TABLE deliveries (                      -- what was or is to be told, at 
   event_id INTEGER,                            -- of the timeline; tells of each event once
   event TEXT NOT NULL,                         -- raised, worsened, acknowledged, resolved, test
   payload TEXT NOT NULL,                       -- JSON: what is told
-  state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'sent', 'given_up')),
-  tries INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'sent', 'given_up', 'dropped')),
+  tries INTEGER NOT NULL DEFAULT 0,            -- counted before each, so that 0 means: surely never sent
   next_try_at TEXT,
   created_at TEXT NOT NULL,
   ended_at TEXT,
@@ -591,7 +608,7 @@ CREATE INDEX deliveries_incident ON deliveries (incident_id);
 
 CREATE TABLE server_backups (                  -- copies of this database
   id TEXT NOT NULL PRIMARY KEY,
-  file TEXT NOT NULL,                          -- name within the directory of backups
+  file TEXT NOT NULL,                          -- its whole path: the directory may be another one by now
   started_at TEXT NOT NULL,
   ended_at TEXT,
   size_bytes INTEGER,
@@ -760,9 +777,72 @@ CREATE TABLE audit_entries (
   payload TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 CREATE INDEX audit_entries_at ON audit_entries (at);
+CREATE INDEX audit_entries_actor ON audit_entries (actor_name);
+CREATE INDEX audit_entries_action ON audit_entries (action);
+CREATE INDEX audit_entries_target ON audit_entries (target_name);
+CREATE INDEX audit_entries_address ON audit_entries (address);
+-- REPLACE removes a row without a DELETE that a trigger would see.
+CREATE TRIGGER audit_entries_no_replace BEFORE INSERT ON audit_entries
+WHEN EXISTS (SELECT 1 FROM audit_entries WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_update BEFORE UPDATE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
 CREATE TRIGGER audit_entries_no_delete BEFORE DELETE ON audit_entries
 BEGIN SELECT RAISE(ABORT, 'audit entries are append-only'); END;
+
+CREATE TABLE totals (                          -- what /metrics counts; triggers add to it, and nothing takes away
+  name TEXT NOT NULL,                          -- jobs, job_seconds, job_seconds_within, updates, update_verdicts, alerts, deliveries
+  first TEXT NOT NULL DEFAULT '',
+  second TEXT NOT NULL DEFAULT '',
+  third TEXT NOT NULL DEFAULT '',
+  value REAL NOT NULL DEFAULT 0,
+  PRIMARY KEY (name, first, second, third)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER jobs_ended AFTER UPDATE OF outcome ON jobs WHEN new.outcome IS NOT NULL AND new.outcome IS NOT old.outcome
+BEGIN
+  INSERT INTO totals (name, first, second, value) VALUES ('jobs', new.kind, new.outcome, 1)
+    ON CONFLICT DO UPDATE SET value = value + 1;
+  INSERT INTO totals (name, first, value)
+    SELECT 'job_seconds', new.kind, max(0, (julianday(new.finished_at) - julianday(new.started_at)) * 86400)
+    WHERE new.outcome IN ('succeeded', 'warnings', 'failed') AND new.started_at IS NOT NULL
+    ON CONFLICT DO UPDATE SET value = value + excluded.value;
+  INSERT INTO totals (name, first, second, value)
+    SELECT 'job_seconds_within', new.kind, column1, 1
+    FROM (VALUES ('10'), ('60'), ('300'), ('900'), ('3600'), ('14400'), ('43200'), ('86400'), ('+Inf'))
+    WHERE new.outcome IN ('succeeded', 'warnings', 'failed') AND new.started_at IS NOT NULL
+      AND (column1 = '+Inf' OR (julianday(new.finished_at) - julianday(new.started_at)) * 86400 <= CAST(column1 AS REAL))
+    ON CONFLICT DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER update_attempts_ended AFTER UPDATE OF state ON update_attempts
+  WHEN new.state IN ('succeeded', 'failed', 'rolled_back', 'refused', 'cancelled', 'lost') AND new.state <> old.state
+BEGIN
+  INSERT INTO totals (name, first, second, third, value)
+    SELECT 'updates', iif(new.is_rollback, 'rollback', 'update'), new.state,
+      -- Hosts choose these words; one gone wrong must not make a row of each.
+      iif((SELECT count(*) FROM totals WHERE name = 'updates') < 100 OR EXISTS (
+        SELECT 1 FROM totals WHERE name = 'updates' AND first = iif(new.is_rollback, 'rollback', 'update')
+          AND second = new.state AND third = new.reason), new.reason, 'other'), 1
+    WHERE true
+    ON CONFLICT DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER update_attempts_judged AFTER UPDATE OF is_provisional, is_late ON update_attempts
+BEGIN
+  INSERT INTO totals (name, first, value) SELECT 'update_verdicts', 'provisional', 1
+    WHERE new.is_provisional > old.is_provisional
+    ON CONFLICT DO UPDATE SET value = value + 1;
+  INSERT INTO totals (name, first, value) SELECT 'update_verdicts', 'corrected', 1
+    WHERE new.is_late > old.is_late
+    ON CONFLICT DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER alerts_raised AFTER INSERT ON alerts
+BEGIN
+  INSERT INTO totals (name, first, second, value) VALUES ('alerts', new.kind, new.severity, 1)
+    ON CONFLICT DO UPDATE SET value = value + 1;
+END;
+CREATE TRIGGER deliveries_ended AFTER UPDATE OF state ON deliveries WHEN new.state <> 'queued' AND new.state <> old.state
+BEGIN
+  INSERT INTO totals (name, first, value) VALUES ('deliveries', new.state, 1)
+    ON CONFLICT DO UPDATE SET value = value + 1;
+END;
 
 PRAGMA user_version = 5;

@@ -29,7 +29,8 @@ def shape(file: Path) -> dict[str, object]:
                 for _, name, unique, origin, _ in connection.execute(f"SELECT * FROM pragma_index_list('{table}')")
             ),
         }
-    found["triggers"] = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+    found["triggers"] = connection.execute(triggers).fetchall()
     connection.close()
     return found
 
@@ -204,3 +205,49 @@ def test_hosts_of_the_version_before_keep_their_protection_until_they_are_judged
     assert new.execute("SELECT id, mode FROM source_groups ORDER BY id").fetchall() == [
         ("a", "always_on"), ("b", "intermittent"),
     ]  # fmt: skip
+
+
+def test_alerts_of_before_there_were_incidents_become_incidents_with_their_words_and_states(tmp_path):
+    file = tmp_path / "old.db"
+    connection = sqlite3.connect(file)
+    older = [next(MIGRATIONS_DIR.glob(f"{number:04}_*.sql")) for number in range(2, 5)]
+    for script in (Path(__file__).parent / "schema_0001.sql", *older):
+        for statement in statements(script.read_text(encoding="utf-8")):
+            connection.execute(statement)
+    at = "2026-11-23T12:00:00.000000Z"
+    connection.execute(
+        "INSERT INTO hosts (id, name, hostname, os, arch, agent_version, agent_seq, machine_id, enrolled_at)"
+        " VALUES ('h', 'web1', 'web1', 'linux', 'amd64', '1', 1, '', ?)",
+        (at,),
+    )
+    for number, (kind, state, condition) in enumerate(
+        [
+            ("backup_failed", "resolved", "group:1"), ("backup_failed", "acknowledged", "group:1"),
+            ("backup_missed", "raised", "group:1"), ("agent_offline", "raised", "host:h"),
+            ("update_failed", "raised", "host:h"),
+        ]
+    ):  # fmt: skip
+        connection.execute(
+            "INSERT INTO alerts (id, kind, severity, state, condition, host_id, message, first_seen_at, last_seen_at,"
+            " acknowledged_at, acknowledged_by) VALUES (?, ?, 'critical', ?, ?, 'h', 'No.', ?, ?, ?, ?)",
+            (str(number), kind, state, condition, at, at, at if state == "acknowledged" else None, "bob"),
+        )
+    connection.commit()
+    text = next(MIGRATIONS_DIR.glob("0005_*.sql")).read_text(encoding="utf-8")
+    for statement in statements(text):
+        connection.execute(statement)
+
+    found = connection.execute(
+        "SELECT cause, title, kind, state, open_count, message FROM incidents ORDER BY id"
+    ).fetchall()
+    members = connection.execute("SELECT count(*) FROM alerts WHERE incident_id = id").fetchone()
+
+    assert found == [
+        ("backup_failed/group:1", "Backup failed: web1", "backup_failed", "resolved", 0, "No."),
+        ("backup_failed/group:1", "Backup failed: web1", "backup_failed", "acknowledged", 1, "No."),
+        ("backup/group:1", "Backup missed: web1", "backup_missed", "raised", 1, "No."),
+        ("host:h", "Agent offline: web1", "agent_offline", "raised", 1, "No."),
+        ("update_failed/host:h", "Update failed: web1", "update_failed", "raised", 1, "No."),
+    ]
+    assert members == (5,)
+    connection.close()

@@ -11,7 +11,7 @@ from rm.store.models.programs import ApiToken, IdempotencyKey
 from rm.store.models.releases import Keyset, Release
 from rm.store.models.repositories import MaintenancePolicy, Repository, RepositoryCredential, RepositoryDay
 from rm.store.models.rows import InstantField, JsonField, Row
-from rm.store.models.server import ServerBackup, Setting
+from rm.store.models.server import ServerBackup, Setting, Total
 from rm.store.models.snapshots import RestorePick, Snapshot, SnapshotListing
 from rm.store.models.sources import GroupVerdict, Schedule, ScheduleGroup, SkippedRun, SourceGroup, Template
 from rm.store.models.updates import OrphanResult, UpdateAttempt, UpdateEvent
@@ -66,6 +66,7 @@ __all__ = [
     "SnapshotListing",
     "SourceGroup",
     "Template",
+    "Total",
     "UpdateAttempt",
     "UpdateEvent",
     "User",
@@ -122,4 +123,5 @@ MODELS: tuple[type[Row], ...] = (
     OrphanResult,
     AuditEntry,
     ServerBackup,
+    Total,
 )

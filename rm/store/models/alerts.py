@@ -20,6 +20,15 @@ class Incident(Row):
     resolved_at = InstantField(null=True)
     alert_count = IntegerField(default=0)
     open_count = IntegerField(default=0)
+    kind = TextField(default="")
+    message = TextField(default="")
+    acknowledged_at = InstantField(null=True)
+    acknowledged_by = TextField(default="")
+    resolved_by = TextField(default="")
+    note = TextField(default="")
+    snoozed_until = InstantField(null=True)
+    snoozed_by = TextField(default="")
+    end_told_at = InstantField(null=True)
 
     class Meta:
         table_name = "incidents"
@@ -59,6 +68,8 @@ class AlertWait(Row):
     message = TextField()
     since = InstantField()
     due_at = InstantField()
+    last_seen_at = InstantField()
+    count = IntegerField(default=1)
 
     class Meta:
         table_name = "alert_waits"

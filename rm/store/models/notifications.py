@@ -23,6 +23,8 @@ class Channel(Row):
     changed_at = InstantField()
     last_ok_at = InstantField(null=True)
     failing_since = InstantField(null=True)
+    failures = IntegerField(default=0)
+    paused_until = InstantField(null=True)
 
     class Meta:
         table_name = "channels"

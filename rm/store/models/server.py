@@ -1,6 +1,6 @@
 """What the server keeps about itself."""
 
-from peewee import BooleanField, IntegerField, TextField
+from peewee import BooleanField, CompositeKey, FloatField, IntegerField, TextField
 
 from rm.store.models.rows import InstantField, Row
 
@@ -27,3 +27,15 @@ class ServerBackup(Row):
 
     class Meta:
         table_name = "server_backups"
+
+
+class Total(Row):
+    name = TextField()
+    first = TextField(default="")
+    second = TextField(default="")
+    third = TextField(default="")
+    value = FloatField(default=0)
+
+    class Meta:
+        table_name = "totals"
+        primary_key = CompositeKey("name", "first", "second", "third")

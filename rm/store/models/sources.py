@@ -45,6 +45,7 @@ class SourceGroup(Row):
     template = ForeignKeyField(Template, null=True, on_delete="SET NULL")
     template_version = IntegerField(default=0)
     forgotten_at = InstantField(null=True)
+    retention_hold = TextField(default="")
 
     class Meta:
         table_name = "source_groups"
