@@ -66,6 +66,10 @@ class Execution:
         for phase in PHASES:
             hook_run.end_by_force(self._directory.hook(phase))
 
+    def tidy_up(self, verdict: Verdict) -> Verdict:
+        """Run the hook after the backup if its turn has come, though the agent failed on the job. Raises Left."""
+        return self._hooks.after(verdict)
+
     def run(self) -> JobFinished:
         """The job's true end; raises Left when the agent stops first."""
         job = self._job

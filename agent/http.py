@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -42,11 +42,12 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: status, headers, and the JSON object in its body if there is one."""
+    """An HTTP answer: status, headers, and the JSON object in its body if there is one; or else a list, in `items`."""
 
     status: int
     headers: dict[str, str]
     body: dict[str, Any]
+    items: list[Any] = field(default_factory=list)
 
     @property
     def error_code(self) -> str:
@@ -135,7 +136,8 @@ class Transport:
                 found.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise Unreachable(explain(error, self._config)) from error
-        return Answer(found.status, {k.lower(): v for k, v in found.headers.items()}, _json_object(data))
+        names = {k.lower(): v for k, v in found.headers.items()}
+        return Answer(found.status, names, _json_object(data), _json_list(data))
 
     def get(self, path: str, *, token: str, max_bytes: int, timeout_seconds: float = READ_SECONDS) -> "File":
         """A small file as the server has it, whatever the status; one byte more than allowed shows that it is too
@@ -315,8 +317,17 @@ def _without_user(url: str) -> str:
 
 
 def _json_object(data: Any) -> dict[str, Any]:
-    try:
-        found = json.loads(data or b"")
-    except (ValueError, RecursionError, TypeError):
-        return {}
+    found = _json(data)
     return found if isinstance(found, dict) else {}
+
+
+def _json_list(data: Any) -> list[Any]:
+    found = _json(data)
+    return found if isinstance(found, list) else []
+
+
+def _json(data: Any) -> Any:
+    try:
+        return json.loads(data or b"")
+    except (ValueError, RecursionError, TypeError):
+        return None

@@ -21,6 +21,8 @@ from rm.shared.protocol import CommandRun, JobFinished, JobProgress
 from rm.shared.words import counted
 
 MOST_PROOFS = 5
+# Removing the lock of a killed restic, and the time until who waits for it looks again.
+FREEING_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,12 @@ class Job:
         return self._begun.elapsed() if self._begun else 0.0
 
     def must_end(self) -> bool:
-        """Whether the job was cancelled or its time box is over."""
+        """Whether the job was cancelled, or its time box leaves no more than the time to end in."""
         if self.directory.is_to_end():
             return True
         box = self.order.time_box_seconds
-        if not box or self.elapsed() < box:
+        # The box is over when the lock is free, not when restic is first asked to end.
+        if not box or self.elapsed() < box - min(self.around.grace_seconds + FREEING_SECONDS, box / 3):
             return False
         self.directory.end_time_box()
         return True

@@ -6,9 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from agent import clock
+from agent import clock, restoring
 from agent.execution import Execution
-from agent.job import Left, Surroundings
+from agent.job import Left, Surroundings, Verdict
 from agent.journal import JobDirectory, Journal
 from agent.platform import linux
 from agent.schedules import orders
@@ -151,7 +151,9 @@ class Jobs:
                 self._repeat(known)
             elif job_id == self._running or (job_id in self._waiting and self._journal.of(job_id).is_under_way()):
                 directory = self._journal.of(job_id)
-                if directory.exit_code() is None:
+                order = self._orders.get(job_id)
+                # What a restore brought is checked after its restic has ended, and that may take long.
+                if directory.exit_code() is None or (order is not None and order.kind == restoring.KIND):
                     try:
                         directory.ask_cancel()
                     except OSError as error:
@@ -284,14 +286,7 @@ class Jobs:
             result = None
         except Exception as error:
             log.exception("Job %s failed inside the agent", job_id)
-            execution.abandon()
-            result = JobFinished(
-                job_id=job_id,
-                outcome="failed",
-                reason="agent_error",
-                message=f"The agent failed on this job ({type(error).__name__}); its own log says more.",
-                finished_at=clock.now(),
-            )
+            result = _give_up(execution, job_id, error)
         with self._lock:
             if result is not None:
                 self._end(result, self._orders.get(job_id))
@@ -300,3 +295,19 @@ class Jobs:
             self._arrived.notify_all()
         if result is not None:
             execution.afterwards(result)
+
+
+def _give_up(execution: Execution, job_id: str, error: Exception) -> JobFinished | None:
+    """The end of a job on which the agent itself failed; None when the agent stops before its hook has ended."""
+    text = f"The agent failed on this job ({type(error).__name__}); its own log says more."
+    verdict = Verdict("failed", "agent_error", text)
+    try:
+        execution.abandon()
+        verdict = execution.tidy_up(verdict)
+    except Left:
+        return None
+    except Exception:
+        log.exception("Tidying up after job %s failed too", job_id)
+    return JobFinished(
+        job_id=job_id, outcome=verdict.outcome, reason=verdict.reason, message=verdict.message, finished_at=clock.now()
+    )

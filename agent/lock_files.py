@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from agent.config import Config
@@ -11,6 +12,8 @@ from agent.http import Transport, Unreachable
 from rm.shared.protocol import RepositoryConfig
 
 SECONDS = 20.0
+LIST_SECONDS = 5.0
+ID_LENGTH = 64
 
 
 def local_path(location: str) -> Path | None:
@@ -32,6 +35,17 @@ def are_none(location: str) -> bool:
         return False
 
 
+def ids(repository: RepositoryConfig, config: Config) -> frozenset[str] | None:
+    """The ids of all locks, None where they cannot be listed without a restic."""
+    directory = local_path(repository.location)
+    if directory is None:
+        return _ids_at_server(repository, config)
+    try:
+        return frozenset(name for name in os.listdir(directory / "locks") if len(name) == ID_LENGTH)
+    except OSError:
+        return None
+
+
 def remove(repository: RepositoryConfig, config: Config, lock_id: str) -> bool:
     """Remove one lock; False when it is still there or the repository is at another kind of place."""
     directory = local_path(repository.location)
@@ -41,11 +55,22 @@ def remove(repository: RepositoryConfig, config: Config, lock_id: str) -> bool:
         except OSError:
             return False
         return True
+    status = _ask_server(repository, config, "DELETE", f"/locks/{lock_id}", SECONDS)[0]
+    return status in (200, 204, 404)
+
+
+def _ids_at_server(repository: RepositoryConfig, config: Config) -> frozenset[str] | None:
+    status, found = _ask_server(repository, config, "GET", "/locks/", LIST_SECONDS)
+    return frozenset(str(one) for one in found) if status == 200 else None
+
+
+def _ask_server(
+    repository: RepositoryConfig, config: Config, method: str, path: str, seconds: float
+) -> tuple[int, list[Any]]:
+    """The status and the list that a rest-server answers with; 0 for another kind of place, or no answer."""
     kind, _, url = repository.location.partition(":")
-    return kind == "rest" and _remove_at_server(repository, config, url, lock_id)
-
-
-def _remove_at_server(repository: RepositoryConfig, config: Config, url: str, lock_id: str) -> bool:
+    if kind != "rest":
+        return 0, []
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -55,10 +80,9 @@ def _remove_at_server(repository: RepositoryConfig, config: Config, url: str, lo
         )
         base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
         if parts.scheme not in ("http", "https"):
-            return False
+            return 0, []
         there = Transport(dataclasses.replace(config, server=base))
-        path = f"/locks/{lock_id}"
-        answer = there.request("DELETE", path, user=user if any(user) else None, timeout_seconds=SECONDS)
+        answer = there.request(method, path, user=user if any(user) else None, timeout_seconds=seconds)
     except (Unreachable, ConfigurationError, ValueError):
-        return False
-    return answer.status in (200, 204, 404)
+        return 0, []
+    return answer.status, answer.items

@@ -103,6 +103,10 @@ class Repository:
         told = [self._lock(one) for one in ids[:LOCKS_READ]]
         return told + [Lock(one) for one in ids[LOCKS_READ:]]
 
+    def lock_ids(self) -> frozenset[str] | None:
+        """The names of the locks, without starting a restic; None where that cannot be."""
+        return lock_files.ids(self.config, self.settings)
+
     def remove_lock(self, lock_id: str) -> bool:
         """Remove this one lock and no other; False where that is not possible."""
         return lock_files.remove(self.config, self.settings, lock_id)

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm.shared.protocol import CommandRun
+from rm.shared.retention import COUNTS, MOST, PERIODS
 from rm.shared.words import counted
 
-COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-PERIODS = (
-    "keep_within", "keep_within_hourly", "keep_within_daily", "keep_within_weekly", "keep_within_monthly",
-    "keep_within_yearly",
-)  # fmt: skip
-MOST = 10_000
 TOLD = 200
 
 _PERIOD = re.compile(r"(?=.)(?:\d{1,6}y)?(?:\d{1,6}m)?(?:\d{1,6}d)?(?:\d{1,6}h)?", re.ASCII)

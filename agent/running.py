@@ -264,6 +264,7 @@ class RunningAgent:
             next_runs=list(self.schedules.told.next_runs),
             problems=self.health.problems(),
             groups=list(self.schedules.told.groups),
+            timezone=linux.timezone_name(),
         )
 
     def welcomed(self, welcome: Welcome) -> None:

@@ -14,6 +14,8 @@ DEFAULT_SECONDS = 600
 BACKUP_SECONDS = 7200
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
+GLANCE_SECONDS = 2.0
+DEAR_PAUSE_SECONDS = 5.0
 RENEWED_MINUTES = 30
 
 
@@ -25,6 +27,7 @@ class LockWait:
         self._wake = wake
         self._waits = waits
         self._waited: float | None = None
+        self._ids: frozenset[str] = frozenset()
 
     def wait(self, repository: Repository) -> Verdict | None:
         """None when the way is free, or cannot be seen; else why the job ends here. Raises Left."""
@@ -59,8 +62,18 @@ class LockWait:
                 self._say(f"waits for {words}")
                 told = words
             self._tell(words)
-            self._wake.wait(min(pause, max(0.05, self._limit() - self._waited)))
+            self._pause(repository, min(pause, max(0.05, self._limit() - self._waited)))
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _pause(self, repository: Repository, seconds: float) -> None:
+        """Until a lock came or went, or somebody rings; at most for so long, for less where a glance takes a restic."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if repository.lock_ids() is None:
+                self._wake.wait(min(left, DEAR_PAUSE_SECONDS))
+                return
+            if self._wake.wait(min(left, GLANCE_SECONDS)) or repository.lock_ids() != self._ids:
+                return
 
     def _look(self, repository: Repository) -> list[Lock]:
         """The locks of others that stand in the way; the proven dead are removed first."""
@@ -68,6 +81,7 @@ class LockWait:
         if swept is None:
             return []
         self._job.proofs += swept.proofs
+        self._ids = frozenset(lock.id for lock in swept.left)
         return [lock for lock in swept.left if locks.blocks(self._job.order.kind, lock)]
 
     def _limit(self) -> float:

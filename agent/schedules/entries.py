@@ -1,12 +1,12 @@
 """The entries of a record: one for each group of each schedule, never in a future that a wrong clock had shown."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent.schedules import dues
 from agent.schedules.record import Entry
 from agent.schedules.view import View
-from agent.schedules.waking import shown
+from agent.schedules.waking import OFF, Gap, shown
 
 SET_BACK = timedelta(hours=1)
 
@@ -48,7 +48,13 @@ def set_right(entry: Entry, view: View) -> Entry:
         return entry
     if entry.handled >= entry.before:
         return replace(entry, before=None)
-    if any(gap.stepped_from and gap.stepped_from <= entry.before <= min(gap.until, view.now) for gap in view.gaps):
+    if any(_leaps_over(gap, entry.before, view.now) for gap in view.gaps):
         # What had been handled before the clock went wrong is not due a second time.
         return replace(entry, handled=entry.before, before=None)
     return entry
+
+
+def _leaps_over(gap: Gap, instant: datetime, now: datetime) -> bool:
+    """Whether the clock came past that instant at once: it was set forward, or came back right from a reboot."""
+    began = gap.stepped_from or (gap.since if gap.kind == OFF else None)
+    return began is not None and began <= instant <= min(gap.until, now)

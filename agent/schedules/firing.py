@@ -21,6 +21,7 @@ log = logging.getLogger("agent.schedules")
 
 LOOK_SECONDS = 30.0
 TELL_SET_BACK = timedelta(days=1)
+RECORD_IS_THERE = timedelta(minutes=1)
 BOOKMARK = "schedules"
 
 
@@ -74,6 +75,7 @@ class Schedules:
         self._record: Record | None = None
         self._is_new = False
         self._last, self._gaps = beat.load()
+        self._first = self._last
         self._refused: datetime | None = None
         self._trouble = ""
         self._set_back: tuple[datetime, str] | None = None
@@ -164,13 +166,18 @@ class Schedules:
 
     def _open(self) -> Record:
         if self._record is None:
-            found = self._record_file.load()
+            found = self._record_file.load(is_expected=self._has_looked_before())
             self._is_new = found is None and self._record_file.problem != ""
             self._record = found or Record()
             if self._record.untold and self._outbox.bookmark(BOOKMARK) == self._record.batch:
                 self._record = replace(self._record, untold=())
             self._tell()
         return self._record
+
+    def _has_looked_before(self) -> bool:
+        """Whether this set was looked at by an agent before this one, which then left a record."""
+        stored = self.stored.load()
+        return stored is not None and self._first is not None and self._first.wall - stored.applied_at > RECORD_IS_THERE
 
     def _known(self, record: Record) -> Known:
         stages: dict[str, str] = {}

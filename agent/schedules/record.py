@@ -68,11 +68,17 @@ class RecordFile:
         self.path = state / "schedule-runs.json"
         self.problem = ""
 
-    def load(self) -> Record | None:
-        """The record, None when there is none or it was damaged."""
+    def load(self, *, is_expected: bool = False) -> Record | None:
+        """The record, None when there is none or it was damaged; that is a problem too for one that is expected."""
         try:
             return _parse(json.loads(self.path.read_bytes()))
         except FileNotFoundError:
+            if is_expected:
+                log.error("%s is gone; it is begun anew", self.path)
+                self.problem = (
+                    "The agent's record of scheduled runs was gone and is begun anew; runs that were due while the"
+                    " agent was not there are not made up for."
+                )
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, FieldError) as error:
             aside = self.path.with_name(f"{self.path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}")

@@ -17,6 +17,8 @@ SHARED = frozenset({"backup", "restore", "diff"})
 PATIENCE = timedelta(hours=1)
 # A restic that lives renews its lock every five minutes, and after 30 its lock counts as stale.
 EXCLUSIVE_SILENCE = timedelta(minutes=35)
+# Who is sent this long before waits on its host for the lock to go, which it sees there within seconds.
+SENT_AHEAD = timedelta(minutes=2)
 
 HOST_BUSY = "host_busy"
 REPOSITORY_BUSY = "repository_busy"
@@ -36,6 +38,7 @@ class OpenJob:
     is_sent: bool
     last_sign_at: datetime | None = None
     is_host_connected: bool = True
+    frees_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Hold:
 
     code: str
     blocker_id: str
+
+
+def frees_at(sent_at: datetime, box: timedelta) -> datetime | None:
+    """From when on others need not wait here for an exclusive job with this time box; None without one."""
+    return sent_at + box - min(SENT_AHEAD, box / 4) if box > timedelta(0) else None
 
 
 def conflicts(one: str, other: str) -> bool:
@@ -115,9 +123,14 @@ def _can_start(job: OpenJob, open_jobs: Sequence[OpenJob]) -> bool:
 
 
 def _is_given_up(job: OpenJob, blocker: OpenJob, now: datetime) -> bool:
-    """Whether a backup need no longer wait for an exclusive job of which nobody hears; restic's lock still guards."""
+    """Whether a backup need no longer wait here for an exclusive job; restic's lock still guards.
+
+    Its time box is about to be over, or nobody hears of it.
+    """
     if job.kind not in SHARED or blocker.kind not in EXCLUSIVE:
         return False
+    if blocker.frees_at is not None and now >= blocker.frees_at:
+        return True
     return blocker.last_sign_at is not None and now - blocker.last_sign_at > EXCLUSIVE_SILENCE
 
 

@@ -12,15 +12,10 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Any
 
+from rm.shared.retention import COUNTS, MOST, PERIODS
 from rm.shared.schedule import Timing, upcoming
 from rm.shared.words import counted
 
-COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-PERIODS = (
-    "keep_within", "keep_within_hourly", "keep_within_daily", "keep_within_weekly", "keep_within_monthly",
-    "keep_within_yearly",
-)  # fmt: skip
-MOST = 10_000
 LONGEST_YEARS = 100
 RUNS_LOOKED_AT = 60
 OLDEST_OF_COUNTED = (0, 16)

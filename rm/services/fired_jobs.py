@@ -18,10 +18,12 @@ def begin(*, host_id: str, report: JobStarted | JobFinished, now: datetime) -> J
     Raises NotFound (unknown_job) for what is no fired run, Forbidden for a revoked host, Conflict for too many.
     """
     due_at = instants.from_text(report.due_at) if report.due_at else None
-    problem = rules.problem(job_id=report.job_id, kind=report.kind, due_at=due_at, now=now)
+    host = hosts.get_reporter(host_id)
+    problem = rules.problem(
+        job_id=report.job_id, kind=report.kind, due_at=due_at, enrolled_at=host.enrolled_at, now=now
+    )  # fmt: skip
     if problem is not None or due_at is None:
         raise NotFound(problem or "This server does not know that job.", code="unknown_job")
-    host = hosts.get_reporter(host_id)
     if host.revoked_at is not None:
         raise Forbidden(f"{host.name} was revoked; its reports are not taken.", code="not_yours")
     if isinstance(report, JobStarted) and jobs.count_open_fired(host_id) >= rules.MAX_OPEN:

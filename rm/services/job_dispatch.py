@@ -99,6 +99,7 @@ def _wait_words(hold: dispatch.Hold, blocker: Job) -> str:
 
 
 def _open_job(row: Job) -> dispatch.OpenJob:
+    box = timedelta(seconds=int(row.parameters.get("time_box_seconds", 0)))
     return dispatch.OpenJob(
         id=row.id,
         host_id=row.host_id,
@@ -108,6 +109,7 @@ def _open_job(row: Job) -> dispatch.OpenJob:
         is_sent=row.dispatched_at is not None,
         last_sign_at=row.last_sign_at,
         is_host_connected=row.host.connected_at is not None and row.host.revoked_at is None,
+        frees_at=dispatch.frees_at(row.dispatched_at, box) if row.dispatched_at is not None else None,
     )
 
 

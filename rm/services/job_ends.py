@@ -4,7 +4,7 @@ from datetime import datetime
 
 from rm.domain import maintenance
 from rm.events import EventBus, HostChanged, JobChanged, JobQueued, RepositoryChanged
-from rm.services import maintenance_ends, verdicts
+from rm.services import maintenance_ends, repository_alerts, verdicts
 from rm.services.job_dispatch import wake_waiting
 from rm.store import jobs, repositories
 from rm.store.database import publish_after_commit
@@ -50,6 +50,9 @@ def end(
         Repository.update(is_append_only=True).where(Repository.id == job.repository_id).execute()
         publish_after_commit(bus, RepositoryChanged(job.repository_id))
     wake_waiting(bus, job)
+    if outcome in ("succeeded", "warnings") and job.repository_id:
+        note = f"A job on {job.host.name} opened it."
+        repository_alerts.opened(bus, repository_id=job.repository_id, at=now, note=note, now=heard_at or now)
     if job.kind == "backup":
         _roll_up(job, outcome=outcome, before=before, ended_at=now)
         verdicts.refresh(bus, host_id=job.host_id, now=heard_at or now)

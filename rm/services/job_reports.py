@@ -4,9 +4,9 @@ from datetime import datetime
 
 from rm.domain import jobs as rules
 from rm.domain.actors import SERVER
-from rm.errors import Conflict, Forbidden
+from rm.errors import Conflict, Forbidden, NotFound
 from rm.events import EventBus, HostChanged, JobChanged
-from rm.services import audit, fired_jobs
+from rm.services import audit, fired_jobs, unknown_jobs
 from rm.services.job_dispatch import wake_waiting
 from rm.services.job_ends import end
 from rm.shared import instants
@@ -38,7 +38,18 @@ def started(bus: EventBus, *, host_id: str, report: JobStarted, now: datetime) -
 
 
 def finished(bus: EventBus, *, host_id: str, report: JobFinished, now: datetime) -> None:
-    """Take the end of a job, once. Raises NotFound, Forbidden, or Conflict for an end that contradicts a known one."""
+    """Take the end of a job, once. Raises NotFound, Forbidden, or Conflict for an end that contradicts a known one.
+
+    The end of a job that was ordered between a backup of this database and its restore is kept as that of a stranger.
+    """
+    try:
+        _finished(bus, host_id=host_id, report=report, now=now)
+    except NotFound:
+        unknown_jobs.keep(host_id=host_id, report=report, now=now)
+        raise
+
+
+def _finished(bus: EventBus, *, host_id: str, report: JobFinished, now: datetime) -> None:
     with changes():
         job = _own(host_id, report, now)
         what = rules.on_finished(facts_of(job), report.outcome)

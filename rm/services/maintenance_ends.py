@@ -5,6 +5,7 @@ from typing import Any
 
 from rm.domain import maintenance as rules
 from rm.domain.actors import SERVER
+from rm.domain.alert_rules import cause_of_failure
 from rm.events import EventBus, RepositoryChanged
 from rm.services import alerts
 from rm.store import maintenance, repositories
@@ -128,7 +129,8 @@ def _tell(bus: EventBus, job: Job, repository: Repository, *, word: str, is_all_
         said = _TIME_BOX_WORDS if word == TIME_BOX else job.message or "The log of the job says more."
         alerts.raise_alert(
             bus, kind=kind, condition=condition, now=now, repository_id=repository.id,
-            host_id=_owner_of(group_id), message=f"{repository.name}: {job.kind}{about} on {job.host.name}: {said}",
+            cause=cause_of_failure(job.reason, repository.id), host_id=_owner_of(group_id),
+            message=f"{repository.name}: {job.kind}{about} on {job.host.name}: {said}",
         )  # fmt: skip
 
 

@@ -95,6 +95,8 @@ def hints_of_groups(host_id: str, *, now: datetime) -> dict[str, list[str]]:
                 f"Nothing of it is forgotten: {contested[group.id][0]} has the hostname {host.hostname} too and uses"
                 " the same name in this repository."
             )
+        if group.retention and group.retention_hold:
+            hints[group.id].append(f"Its retention waits: {group.retention_hold}.")
     return hints
 
 

@@ -31,7 +31,7 @@ def save(
     with changes():
         host = hosts.get(host_id)
         existing = source_groups.get(group_id, host_id=host_id) if group_id is not None else None
-        if not may_edit_hooks(actor) and _touches_hooks(form, existing):
+        if not may_edit_hooks(actor) and touches_hooks(form, existing):
             raise Forbidden("Only an administrator changes what runs before and after a backup.")
         group = put(bus, vault, host=host, existing=existing, form=form, typed_name=typed_name, actor=actor, now=now)
         schedule_sets.settle(bus, vault, host_id=host_id, field="includes", now=now)
@@ -49,10 +49,17 @@ def put(
         raise Invalid({"name": f"A host can have {MAX_GROUPS} source groups."})
     # A group that is new, or renamed, takes over the snapshots that carry its name already.
     is_same = existing is not None and existing.name == form.name
+    known = existing.retention if existing is not None and is_same else {}
     retention_changes.confirm(
-        host=host, group_name=form.name, before=existing.retention if existing is not None and is_same else {},
+        host=host, group_name=form.name, before=retention_changes.looked_at(existing) if is_same else {},
         retention=form.retention, typed_name=typed_name, now=now,
     )  # fmt: skip
+    if typed_name.strip() == form.name:
+        more["retention_hold"] = ""
+    elif retention.normal(form.retention) != retention.normal(known):
+        more["retention_hold"] = retention_changes.hold(
+            host=host, group_name=form.name, retention=form.retention, now=now
+        )
     before = form_of(existing) if existing is not None else SourceGroupForm()
     group_id = existing.id if existing is not None else new_ulid()
     plain = {name: value for name, value in vars(form).items() if name in vars(before) and "shell" not in name}
@@ -129,7 +136,8 @@ def may_edit_hooks(actor: Actor) -> bool:
     return actor.kind == SERVER.kind or is_allowed(actor.role, "hooks.edit")
 
 
-def _touches_hooks(form: SourceGroupForm, existing: SourceGroup | None) -> bool:
+def touches_hooks(form: SourceGroupForm, existing: SourceGroup | None) -> bool:
+    """Whether this changes what runs before and after a backup of the group, or for how long it may."""
     before = form_of(existing) if existing is not None else SourceGroupForm(pre_hook="", post_hook="", hook_seconds=600)
     is_other = any(getattr(form, name) not in (None, getattr(before, name)) for name in HOOKS)
     return is_other or form.touches_shell

@@ -155,6 +155,7 @@ class Heartbeat:
     next_runs: list[NextRun] = field(Listing(Record(NextRun), 100), default_factory=list)
     problems: list[str] = field(Listing(Text(500), 16), default_factory=list)
     groups: list[GroupState] = field(Listing(Record(GroupState), MAX_GROUPS), default_factory=list)
+    timezone: str = field(Text(64), "IANA name of the host's zone, which may change; empty: as in hello", default="")
 
 
 @dataclass(frozen=True, kw_only=True)

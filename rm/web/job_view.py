@@ -1,16 +1,17 @@
 """A job's page: what it shows, and which parts of it change while the job runs."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask
 
 from rm.domain import health, permissions
-from rm.domain.jobs import ORDERABLE
+from rm.domain.jobs import ORDERABLE, to_read
 from rm.events import Event, HostChanged, HostSeen, JobLogGrew, ListenerFellBehind
 from rm.runtime import runtime
 from rm.services import jobs as job_service
+from rm.services import pruning
 from rm.store import hosts, jobs, repositories, updates
 from rm.store.models import Job
 from rm.web import fragments, job_words, restore_words, update_view
@@ -43,18 +44,20 @@ def values(job: Job, *, role: str, now: datetime, base_url: str) -> dict[str, An
     is_open = job.state != "finished"
     ahead = _ahead(job) if job.state == "queued" else None
     hold = job_service.blocker_of(job, now=now)
+    may_read = permissions.is_allowed(role, to_read(job.kind))
     return {
         "job": job,
         "card": update_view.job_card(attempt, role=role, base_url=base_url, now=now) if attempt is not None else None,
         "host": host,
         "repository": repositories.find(job.repository_id),
-        "progress": job.progress if job_words.has_figures(job) else None,
+        "may_read": may_read,
+        "progress": _progress(job, may_read) if job_words.has_figures(job) else None,
         "line": job_words.state_line(job, host, is_online=is_online, ahead=ahead, hold=hold, now=now)
         if is_open
         else None,
-        "said": None if is_open else job_words.result(job, host),
+        "said": None if is_open else job_words.result(job, host, may_read=may_read),
         "readouts": job_words.readouts(job, jobs.samples(job.id)) if job.state != "queued" else [],
-        "part": restore_words.part(job, host),
+        "part": restore_words.part(job, host, may_read=may_read),
         "may_cancel": permissions.is_allowed(role, "jobs.cancel"),
         "may_run": permissions.is_allowed(role, "jobs.run"),
         "can_repeat": job.kind in ORDERABLE and host.revoked_at is None,
@@ -64,10 +67,22 @@ def values(job: Job, *, role: str, now: datetime, base_url: str) -> dict[str, An
     }
 
 
-def log_values(job: Job) -> dict[str, Any]:
-    """The end of a job's log."""
+def log_values(job: Job, now: datetime | None = None) -> dict[str, Any]:
+    """The end of a job's log; `now` tells whether it may have been removed for its age."""
     lines = jobs.last_log_lines(job.id, limit=LINES_SHOWN)
-    return {"job": job, "lines": lines, "is_cut": bool(lines) and lines[0].n > 1}
+    return {"job": job, "lines": lines, "is_cut": bool(lines) and lines[0].n > 1, "days": _days(job, now)}
+
+
+def _days(job: Job, now: datetime | None) -> int:
+    """For how many days logs are kept, of a job that is older than that; else 0."""
+    if now is None or job.finished_at is None:
+        return 0
+    days = pruning.limits()["job_logs"]
+    return days if job.finished_at < now - timedelta(days=days) else 0
+
+
+def _progress(job: Job, may_read: bool) -> dict[str, Any]:
+    return job.progress or {} if may_read else {**(job.progress or {}), "current_files": []}
 
 
 def _ahead(job: Job) -> Job | None:
@@ -97,6 +112,7 @@ class JobView:
         self._job_id = job_id
         self._host_id = ""
         self._role = role
+        self._may_read = permissions.is_allowed(role, to_read(jobs.get(job_id).kind))
         self.after_n = after_n
         self._appended = 0
         self.is_behind = False
@@ -129,6 +145,8 @@ class JobView:
         return [fragments.render(self._app, template, found, target=target) for template, target in parts]
 
     def _log(self) -> list[Fragment]:
+        if not self._may_read:
+            return []
         lines = jobs.log_lines(self._job_id, after_n=self.after_n, limit=LINES_SHOWN + 1)
         if not lines:
             return []

@@ -160,8 +160,9 @@ def _queued(
     return StateLine(job.created_at, job.expires_at, f"Sent to {name}; it starts within seconds.")
 
 
-def result(job: Job, host: Host) -> Result:
-    """What to say of a job that has ended."""
+def result(job: Job, host: Host, *, may_read: bool = True) -> Result:
+    """What to say of a job that has ended; unless `may_read`, nothing that may name files."""
+    message = job.message if may_read else ""
     summary = job.summary or {}
     more = restore_words.ADVICE.get(job.reason) or ADVICE.get(job.reason, "")
     page = f"/hosts/{host.id}"
@@ -180,9 +181,9 @@ def result(job: Job, host: Host) -> Result:
         "secrets_corrupt": {"href": settings, "word": "Save the repository again"},
     }
     if job.outcome == "succeeded":
-        return Result(text=job.message or _success(job, summary), more=_snapshot(job, summary))
+        return Result(text=message or _success(job, summary), more=_snapshot(job, summary))
     if job.outcome == "cancelled":
-        text = job.message or f"Cancelled{f' by {job.cancel_requested_by}' if job.cancel_requested_by else ''}."
+        text = message or f"Cancelled{f' by {job.cancel_requested_by}' if job.cancel_requested_by else ''}."
         if job.reason == "cancelled" and job.started_at and job.kind == "backup":
             more = "No snapshot was made. What was uploaded is kept and reused by the next backup."
         return Result(text=text, more=more)
@@ -190,7 +191,7 @@ def result(job: Job, host: Host) -> Result:
         job.outcome or "", "The job failed."
     )
     said = " ".join(part for part in (more, _snapshot(job, summary)) if part)
-    return Result(text=job.message or fallback, more=said, link=links.get(job.reason))
+    return Result(text=message or fallback, more=said, link=links.get(job.reason))
 
 
 def readouts(job: Job, samples: Sequence[tuple[int, int]]) -> list[Readout]:

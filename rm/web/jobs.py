@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
+from rm.domain import jobs as rules
 from rm.domain.permissions import allows
-from rm.errors import Conflict
+from rm.errors import Forbidden
 from rm.runtime import runtime
 from rm.services import jobs as service
 from rm.services import updates
 from rm.shared import instants
-from rm.store import hosts, jobs, source_groups
+from rm.store import jobs
 from rm.store.database import connection
-from rm.store.models import Job
 from rm.web import context, job_view
 from rm.web.layout import go, page
 from rm.web.security import redirect_to
@@ -21,6 +21,7 @@ from rm.web.security import redirect_to
 blueprint = Blueprint("jobs", __name__)
 
 LINES_PER_CHUNK = 1000
+ASK = "Ask an operator to look, or an administrator for the role of one."
 
 
 @blueprint.post("/hosts/<host_id>/jobs")
@@ -44,7 +45,7 @@ def show(job_id: str) -> Response:
     values = job_view.values(
         job, role=user.role if user else "", now=context.now(), base_url=runtime().settings.base_url
     )
-    logged = job_view.log_values(job)
+    logged = job_view.log_values(job, context.now()) if values["may_read"] else {"lines": []}
     after = logged["lines"][-1].n if logged["lines"] else 0
     # A job that is over may still be corrected, or send the rest of its log.
     live_url = f"/live/jobs/{job_id}?after={after}"
@@ -54,8 +55,10 @@ def show(job_id: str) -> Response:
 @blueprint.get("/jobs/<job_id>/log.txt")
 @allows("fleet.view")
 def download_log(job_id: str) -> Response:
-    """The whole log as text, sent piece by piece."""
+    """The whole log as text, sent piece by piece; raises Forbidden for one that names files to who may not see them."""
     job = jobs.get(job_id)
+    if not context.may(rules.to_read(job.kind)):
+        raise Forbidden("The log names files in snapshots, which your role does not look into.", help=ASK)
     response = Response(_log_text(job.id), mimetype="text/plain; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="job-{job.id}.txt"'
     response.headers["Cache-Control"] = "no-store"
@@ -90,24 +93,8 @@ def cancel(job_id: str) -> AnyResponse:
 @allows("jobs.run")
 def run_again(job_id: str) -> AnyResponse:
     """Order the same again, with the source group as it is now."""
-    job = jobs.get(job_id)
-    again = service.order(
-        runtime().bus, host_id=job.host_id, kind=job.kind, source_group_id=_group_id(job),
-        subset=job.parameters.get("subset", ""), actor=context.actor(), now=context.now(),
-    )  # fmt: skip
+    again = service.order_again(runtime().bus, job_id=job_id, actor=context.actor(), now=context.now())
     return redirect_to(f"/jobs/{again.id}")
-
-
-def _group_id(job: Job) -> str | None:
-    if job.kind != "backup":
-        return None
-    for group in source_groups.list_for_host(job.host_id):
-        if group.name == job.source_group:
-            return str(group.id)
-    raise Conflict(
-        f"{hosts.get(job.host_id).name} has no source group “{job.source_group}” any more.",
-        code="source_group_gone", help="Run another group from the host's page.",
-    )  # fmt: skip
 
 
 def _log_text(job_id: str) -> Iterator[str]:

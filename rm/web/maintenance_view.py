@@ -6,8 +6,7 @@ from typing import Any
 
 from rm.domain import dispatch
 from rm.domain import maintenance as rules
-from rm.services import maintenance as service
-from rm.services.maintenance import Next
+from rm.services.maintenance_outlook import Next, outlook
 from rm.shared.words import counted
 from rm.store.models import Job, MaintenancePolicy
 
@@ -66,7 +65,7 @@ class Lease:
 
 def rows(repository_id: str, *, now: datetime) -> list[Row]:
     """One row for each kind; raises NotFound."""
-    return [_row(found) for found in service.outlook(repository_id, now=now)]
+    return [_row(found) for found in outlook(repository_id, now=now)]
 
 
 def lease(open_jobs: list[Job]) -> Lease:

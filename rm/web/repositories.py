@@ -141,15 +141,10 @@ def accept(repository_id: str) -> AnyResponse:
 @allows("repositories.edit")
 def assign(repository_id: str) -> AnyResponse:
     """Let a host that has no repository use this one."""
-    host = hosts.get(request.form.get("host_id", ""))
-    if host.repository_id not in (None, repository_id):
-        raise Conflict(
-            f"{host.name} uses another repository.", code="has_repository",
-            help="Take that one from it first, on its page.",
-        )  # fmt: skip
-    service.use_existing_for_host(
-        runtime().bus, host_id=host.id, repository_id=repository_id, actor=context.actor(), now=context.now()
-    )
+    service.assign_host(
+        runtime().bus, host_id=request.form.get("host_id", ""), repository_id=repository_id, actor=context.actor(),
+        now=context.now(),
+    )  # fmt: skip
     return go(f"/repositories/{repository_id}", "repository_saved")
 
 

@@ -30,7 +30,7 @@ def preview(host_id: str, group_id: str) -> Response:
         "group": group,
         "preview": retention_changes.preview(host=host, group_name=group.name, retention=retention, now=now),
         "confirmation": retention_changes.needs_confirmation(
-            host=host, group_name=group.name, before=group.retention, retention=retention, now=now
+            host=host, group_name=group.name, before=retention_changes.looked_at(group), retention=retention, now=now
         ),
         "shown": SHOWN,
         "may_run": context.may("jobs.run"),

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
+from rm.services import general_settings
 from rm.services import schedules as service
 from rm.services.schedules import ScheduleForm
 from rm.store import hosts, schedules, source_groups, templates
@@ -144,4 +145,6 @@ def _form_of(found: Schedule) -> ScheduleForm:
 
 def _name_free(host_id: str) -> dict[str, str]:
     taken = {one.name for one in schedules.list_for_host(host_id)}
-    return schedule_fields.NEW | ({"name": ""} if schedule_fields.NEW["name"] in taken else {})
+    hour, minute = general_settings.current().schedule_at.split(":")
+    at = {"at": f"{hour}:{minute}", "cron": f"{int(minute)} {int(hour)} * * *"}
+    return schedule_fields.NEW | at | ({"name": ""} if schedule_fields.NEW["name"] in taken else {})

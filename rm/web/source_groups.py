@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
-from rm.services import retention_changes
+from rm.services import general_settings, retention_changes
 from rm.services import source_groups as service
 from rm.services.source_group_forms import SourceGroupForm, form_of
 from rm.store import hosts, schedules, source_groups, templates
@@ -116,7 +116,11 @@ def _form(
         values = {
             "preview": retention_changes.preview(host=host, group_name=group.name, retention=retention, now=now),
             "confirmation": retention_changes.needs_confirmation(
-                host=host, group_name=group.name, before=group.retention, retention=retention, now=now
+                host=host,
+                group_name=group.name,
+                before=retention_changes.looked_at(group),
+                retention=retention,
+                now=now,
             ),
             "template": templates.find(group.template_id) if group.template_id else None,
             "remove_points": _remove_points(group),
@@ -131,7 +135,9 @@ def _form(
 
 
 def _texts_of_new() -> dict[str, str]:
-    texts = source_group_fields.texts_of(SourceGroupForm(retention=retention_form.SUGGESTED.retention))
+    wanted = general_settings.current()
+    preset = next((one for one in retention_form.PRESETS if one.key == wanted.retention), retention_form.SUGGESTED)
+    texts = source_group_fields.texts_of(SourceGroupForm(mode=wanted.group_mode, retention=preset.retention))
     return texts | {"exclude_caches": "yes"}
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from rm.services import schedule_outlook, schedule_sets, templates
 from rm.services.schedule_outlook import Outlook
 from rm.services.templates import Drift
-from rm.store import jobs, source_groups
+from rm.store import source_groups
 from rm.store.hosts import HostRow
 from rm.store.models import Host, Schedule, SourceGroup
 from rm.web import retention_form, schedule_view
@@ -66,7 +66,7 @@ def card(row: HostRow, now: datetime) -> Card:
     host = row.host
     outlooks = schedule_outlook.list_for_host(host.id, now=now)
     groups = source_groups.list_for_host(host.id)
-    last_good = jobs.last_good_by_group(host.id)
+    last_good = {one.kept.name: one.kept.last_good_at for one in row.groups if one.kept.last_good_at is not None}
     hints = schedule_outlook.hints_of_groups(host.id, now=now)
     reported = {one.kept.id: one.now.next_at for one in row.groups}
     drift = templates.drift(host.id)

@@ -4,24 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rm.domain.template_diff import ADDED, CHANGED, SAME, Change, Differences
+from rm.domain.template_diff import ADDED, CHANGED, SAME, WORDS, Change, Differences
 from rm.services import template_forms
 from rm.services.schedules import ScheduleForm, timing_problem
 from rm.services.source_group_forms import SourceGroupForm
-from rm.services.templates import Applied, HostPreview
+from rm.services.template_applying import Applied, HostPreview
 from rm.shared.schedule import Timing, describe
 from rm.shared.words import counted
 from rm.store.models import Host, Template
 from rm.web import retention_form, schedule_view
 
-FIELDS = {
-    "includes": "include", "excludes": "leave out", "one_file_system": "stay on one file system",
-    "exclude_caches": "leave out caches", "tags": "more tags", "mode": "mode", "stale_after_hours": "late after",
-    "retention": "what is kept", "retries": "retries", "retry_minutes": "first retry after",
-    "upload_kib": "upload at most", "download_kib": "download at most", "pre_hook": "hook before",
-    "post_hook": "hook after", "hook_seconds": "time for a hook", "cron": "when", "every_minutes": "every",
-    "jitter_seconds": "spread", "is_enabled": "switched on", "groups": "groups",
-}  # fmt: skip
 UNITS = {
     "stale_after_hours": "{} hours", "retry_minutes": "{} minutes", "upload_kib": "{} KiB/s",
     "download_kib": "{} KiB/s", "hook_seconds": "{} seconds",
@@ -148,7 +140,7 @@ def _words(what: Differences) -> str:
 
 def _line(change: Change) -> ChangeLine:
     fields = [
-        FieldLine(FIELDS.get(one.field, one.field), value_words(one.field, one.old), value_words(one.field, one.new))
+        FieldLine(WORDS[one.field], value_words(one.field, one.old), value_words(one.field, one.new))
         for one in change.fields
         if one.field != "name"
     ]

@@ -1,16 +1,17 @@
 """Templates: groups and schedules that many hosts share, and applying them."""
 
-from typing import Any
-
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as AnyResponse
 
 from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
+from rm.services import template_applying as applying
 from rm.services import template_forms
 from rm.services import templates as service
 from rm.services.source_group_forms import SourceGroupForm
+from rm.services.template_applying import Choice
 from rm.services.template_forms import TemplateForm
 from rm.store import hosts, templates
 from rm.store.models import Host, Template
@@ -23,6 +24,7 @@ blueprint = Blueprint("templates", __name__)
 
 HOSTS_TO_PICK = 150
 """As many as an address can carry; for more there are tags."""
+OUTCOMES_SHOWN = 100
 REMOVE_POINTS = ("What was made from it stays on its hosts, and runs.", "They are not compared with it any more.")
 
 
@@ -66,7 +68,7 @@ def create() -> AnyResponse:
 @allows("fleet.view")
 def show(template_id: str) -> Response:
     """What it holds, which hosts differ from it, and where to apply it."""
-    return _show(template_id, {}, {})
+    return _show(template_id, Choice(), {})
 
 
 @blueprint.get("/templates/<template_id>/edit")
@@ -118,18 +120,19 @@ def remove(template_id: str) -> AnyResponse:
 @allows("templates.apply")
 def look(template_id: str) -> Response:
     """What applying would do to each of the chosen hosts."""
-    tag, host_ids = request.args.get("tag", "")[:50], request.args.getlist("hosts")
+    choice = _choice(request.args)
     try:
-        previews = service.preview(
-            template_id=template_id, tag=tag, host_ids=[] if tag else host_ids, now=context.now()
+        previews = applying.preview(
+            template_id=template_id, choice=choice, actor=context.actor(), now=context.now()
         )  # fmt: skip
     except Invalid as error:
-        return _show(template_id, {"tag": tag, "hosts": host_ids}, error.fields, status=422)
+        return _show(template_id, choice, error.fields, status=422)
     found = template_view.outcomes(previews)
     return page(
-        "templates/apply.html", section="fleet", template=templates.get(template_id), tag=tag,
-        host_ids=[] if tag else host_ids, outcomes=found, count=len(previews),
+        "templates/apply.html", section="fleet", template=templates.get(template_id), choice=choice,
+        outcomes=found[:OUTCOMES_SHOWN], more_outcomes=max(0, len(found) - OUTCOMES_SHOWN), count=len(previews),
         changing=sum(len(one.hosts) for one in found if not one.is_same and not one.problem),
+        unseen=sum(not one.is_looked_at for one in previews),
     )  # fmt: skip
 
 
@@ -137,16 +140,15 @@ def look(template_id: str) -> Response:
 @allows("templates.apply")
 def apply(template_id: str) -> AnyResponse:
     """Apply the version that was looked at, and say what became of each host."""
-    tag, version = request.form.get("tag", "")[:50], request.form.get("version", "")
-    host_ids = [] if tag else request.form.getlist("hosts")
+    choice, version = _choice(request.form), request.form.get("version", "")
     try:
-        results = service.apply(
+        results = applying.apply(
             runtime().bus, runtime().vault, template_id=template_id,
-            version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0, tag=tag,
-            host_ids=host_ids, actor=context.actor(), now=context.now(),
+            version=int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0,
+            choice=choice, actor=context.actor(), now=context.now(),
         )  # fmt: skip
     except Invalid as error:
-        return _show(template_id, {"tag": tag, "hosts": host_ids}, error.fields, status=422)
+        return _show(template_id, choice, error.fields, status=422)
     if all(one.outcome == "applied" for one in results):
         return go(f"/templates/{template_id}", "template_applied")
     return page(
@@ -159,12 +161,17 @@ def apply(template_id: str) -> AnyResponse:
 @allows("templates.apply")
 def differing(template_id: str) -> AnyResponse:
     """The differences of the hosts that differ, so that applying puts them right."""
-    ids = [host.id for host, differs in service.drifting(template_id) if differs][:HOSTS_TO_PICK]
-    query = "&".join(f"hosts={host_id}" for host_id in ids)
-    return redirect_to(f"/templates/{template_id}/apply?{query}" if ids else f"/templates/{template_id}")
+    is_any = any(differs for _, differs in service.drifting(template_id))
+    return redirect_to(f"/templates/{template_id}/apply?differing=yes" if is_any else f"/templates/{template_id}")
 
 
-def _show(template_id: str, values: dict[str, Any], fields: dict[str, str], *, status: int = 200) -> Response:
+def _choice(given: MultiDict[str, str]) -> Choice:
+    """The tags and hosts that were ticked."""
+    tags = [tag[:50] for tag in given.getlist("tag") if tag]
+    return Choice(tags=tags, host_ids=given.getlist("hosts"), is_differing=given.get("differing") == "yes")
+
+
+def _show(template_id: str, choice: Choice, fields: dict[str, str], *, status: int = 200) -> Response:
     found = templates.get(template_id)
     groups, planned = template_view.parts(found)
     made = service.drifting(template_id)
@@ -172,7 +179,7 @@ def _show(template_id: str, values: dict[str, Any], fields: dict[str, str], *, s
     to_pick = sorted(hosts.list_by_ids(ids), key=lambda host: host.name)
     return page(
         "templates/show.html", status=status, section="fleet", template=found, groups=groups, planned=planned,
-        made=made, differing=sum(differs for _, differs in made), tags=hosts.list_tags(), fields=fields, values=values,
+        made=made, differing=sum(differs for _, differs in made), tags=hosts.list_tags(), fields=fields, choice=choice,
         to_pick=[host for host in to_pick if host.revoked_at is None], more_hosts=max(0, total - HOSTS_TO_PICK),
         remove_points=REMOVE_POINTS,
     )  # fmt: skip

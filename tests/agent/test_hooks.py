@@ -417,3 +417,19 @@ def test_the_hook_after_runs_again_when_a_power_cut_took_its_end(rig: Rig) -> No
 
     assert (result.outcome, result.reason) == ("succeeded", "")
     assert happened(rig) == ["backup", "post succeeded", "post succeeded"]
+
+
+def test_the_hook_after_the_backup_runs_though_the_agent_itself_failed_on_the_job(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook(rig, "dump", "echo pre >> $order")
+    hook(rig, "tidy", 'echo "post $RM_JOB_STATUS" >> $order')
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("agent.following.Follower._take_in", fail)
+    result = finished(rig, backup(rig, pre_hook="dump", post_hook="tidy"))
+
+    assert (result.outcome, result.reason) == ("failed", "agent_error")
+    assert [line for line in happened(rig) if line != "backup"] == ["pre", "post failed"]

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -373,6 +373,33 @@ def test_a_lock_that_appears_between_the_look_and_the_start_sends_the_job_back_t
     log = rig.server.log(order.job_id)
     assert any("at the last moment" in line for line in log)
     assert sum(line.startswith("$ restic backup") for line in log) == 2
+
+
+@pytest.mark.restic
+@pytest.mark.parametrize("place", ["path", "rest-server"])
+def test_a_job_that_waits_sees_within_seconds_that_the_lock_is_gone_however_seldom_restic_looks(
+    rig: Rig, repository: Path, tmp_path: Path, program: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("agent.waiting.FIRST_PAUSE_SECONDS", 3000.0)
+    monkeypatch.setattr("agent.waiting.LONGEST_PAUSE_SECONDS", 3000.0)
+    saved(rig)
+    with ExitStack() as stack:
+        if place == "rest-server":
+            (tmp_path / ".htpasswd").write_text(tools.htpasswd({"web1": "s3cret"}))
+            url = stack.enter_context(tools.rest_server(tmp_path, "--htpasswd-file", str(tmp_path / ".htpasswd")))
+            rig.location, rig.username, rig.secret = f"rest:{url}repository/", "web1", "s3cret"
+            rig.enrol()
+            rig.location = str(repository)
+        rig.start()
+        order = rig.order(group=waiting_group(3000))
+        with held(rig, program, exclusive=True):
+            rig.server.connected().send(order)
+            rig.server.wait_for("job.progress", job_id=order.job_id, phase="waiting")
+        rig.restic("unlock")
+
+        result = rig.server.wait_for("job.finished", 120, job_id=order.job_id).payload
+
+    assert result.outcome == "succeeded", result.message
 
 
 @pytest.mark.restic

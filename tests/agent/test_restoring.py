@@ -5,14 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent import restore_job, restoring
+from agent.lines import OutOfTime
 from agent.restoring import Wish
 from agent.target import Places
+from agent.verification import Verification
 from rm.shared.protocol import CommandCancel, CommandRun, JobFinished
 from tests.agent import trees
 from tests.agent.conftest import Rig, until
@@ -511,3 +514,27 @@ def test_an_agent_that_stops_during_the_check_checks_at_its_next_start(rig: Rig)
 
     assert (finished.outcome, finished.summary["checked_files"]) == ("succeeded", 1), finished
     assert len([line for line in rig.server.log(ordered.job_id) if line.startswith("$ restic restore")]) == 1
+
+
+def test_a_cancel_ends_the_check_of_what_was_restored_and_the_files_stay(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking = threading.Event()
+
+    def endless(self: Verification, is_over: Callable[[], bool], tell: object) -> None:
+        checking.set()
+        until(is_over, 60)
+        raise OutOfTime
+
+    monkeypatch.setattr("agent.verification.Verification.run", endless)
+    rig.start()
+    ordered = order(rig, snapshot(rig))
+    rig.server.connected().send(ordered)
+    assert checking.wait(60)
+
+    rig.server.connected().send(CommandCancel(job_id=ordered.job_id))
+    finished = rig.server.wait_for("job.finished", seconds=JOB_SECONDS, job_id=ordered.job_id).payload
+
+    assert (finished.outcome, finished.reason) == ("warnings", "not_verified")
+    assert "they were not checked" in finished.message
+    assert (Path(f"{finished.summary['target']}{rig.base}/source") / "letter.txt").exists()

@@ -3,12 +3,15 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from agent.job import Job
 from agent.journal import Begun, JobDirectory
 from agent.platform import linux
 from rm.shared import ids
+from rm.shared.protocol import CommandRun
 from tests.agent.conftest import Rig, until
 from tests.restserver import tools
 
@@ -115,6 +118,24 @@ def test_a_cancel_is_told_as_a_cancel_even_after_the_time_box(rig: Rig, tmp_path
     directory.ask_cancel()
 
     assert (directory.is_to_end(), directory.cancel_asked(), directory.is_time_box_over()) == (True, True, True)
+
+
+@pytest.mark.parametrize(("box", "grace", "ends_after"), [(3600, 10.0, 3580), (60, 10.0, 40), (14_400, 0.5, 14_389.5)])
+def test_a_job_is_asked_to_end_early_enough_for_its_lock_to_be_free_when_the_box_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: int, grace: float, ends_after: float
+) -> None:
+    directory = JobDirectory(tmp_path / ids.new_ulid())
+    directory.path.mkdir()
+    order = CommandRun(job_id=ids.new_ulid(), kind="prune", time_box_seconds=box)
+    job = Job(
+        SimpleNamespace(grace_seconds=grace, outbox=SimpleNamespace(bookmark=lambda job_id: "")), directory, order
+    )  # type: ignore[arg-type]
+
+    monkeypatch.setattr(job, "elapsed", lambda: ends_after - 0.1)
+    before = job.must_end()
+    monkeypatch.setattr(job, "elapsed", lambda: ends_after + 0.1)
+
+    assert (before, job.must_end()) == (False, True)
 
 
 def test_elapsed_time_does_not_follow_a_clock_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,23 @@ def test_a_backup_stops_waiting_for_a_prune_that_nobody_hears_of_but_a_prune_doe
     assert dispatch.next_job("web1", [job("1", host="db1", sent=True, silent=600), job("2", "prune")], NOW)[0] is None
 
 
+@pytest.mark.parametrize(("sent_before", "chosen"), [(57, None), (59, "2"), (90, "2")])
+def test_a_backup_is_sent_shortly_before_the_time_box_of_a_prune_is_over_so_that_it_waits_no_longer(
+    sent_before, chosen
+):
+    hour = timedelta(hours=1)
+    prune = replace(
+        job("1", "prune", host="db1", sent=True), frees_at=dispatch.frees_at(NOW - sent_before * MINUTE, hour)
+    )
+
+    assert dispatch.next_job("web1", [prune, job("2")], NOW)[0] == chosen
+    assert dispatch.next_job("web1", [prune, job("2", "check", age=90)], NOW)[0] is None
+
+
+def test_a_job_without_a_time_box_never_makes_way_by_time():
+    assert dispatch.frees_at(NOW, timedelta(0)) is None
+
+
 ARRIVALS = st.lists(
     st.tuples(
         st.sampled_from(KINDS),

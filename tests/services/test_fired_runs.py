@@ -19,6 +19,7 @@ DUE = NOW - timedelta(minutes=10)
 
 @pytest.fixture
 def group(bus, vault, web1):
+    Host.update(enrolled_at=NOW - timedelta(days=30)).execute()
     return cast.give_repository(bus, vault, web1)
 
 
@@ -183,6 +184,22 @@ def test_a_report_of_what_no_schedule_can_have_fired_is_of_an_unknown_job(bus, w
 
     assert (by_start.value.code, by_end.value.code) == ("unknown_job", "unknown_job")
     assert Job.select().count() == 0
+
+
+@pytest.mark.parametrize(("days", "is_believed"), [(30.9, True), (31.1, False), (10_000, False)])
+def test_a_run_is_not_believed_that_was_due_more_than_a_day_before_its_host_was_enrolled(
+    bus, web1, group, days, is_believed
+):
+    due = NOW - timedelta(days=days)
+
+    if is_believed:
+        start(bus, web1, due=due)
+    else:
+        with pytest.raises(NotFound, match="before its host was enrolled"):
+            start(bus, web1, due=due)
+        with pytest.raises(NotFound, match="before its host was enrolled"):
+            finish(bus, web1, due=due)
+    assert Job.select().count() == BackupDay.select().count() + is_believed
 
 
 def test_the_job_of_another_host_cannot_be_started_or_ended(bus, web1, db1, group):

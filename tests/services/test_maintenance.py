@@ -16,6 +16,7 @@ from rm.services import (
     source_groups,
     verdicts,
 )
+from rm.services.maintenance_outlook import outlook
 from rm.services.maintenance_policies import DEFAULTS
 from rm.services.repository_forms import MaintenanceForm
 from rm.services.source_group_forms import form_of
@@ -61,10 +62,13 @@ def disconnect(*names):
 
 
 def retain(bus, vault, host, retention, *, now=NOW):
-    """Give the host's group a retention, as a person would."""
+    """Give the host's group a retention, as a person would who means it."""
     group = SourceGroup.get(SourceGroup.host == host.id)
     form = replace(form_of(group), retention=retention)
-    return source_groups.save(bus, vault, host_id=host.id, group_id=group.id, form=form, actor=ALICE, now=now)
+    return source_groups.save(
+        bus, vault, host_id=host.id, group_id=group.id, form=form, typed_name=group.name, actor=ALICE,
+        now=now,
+    )  # fmt: skip
 
 
 def only(repository_id, kind):
@@ -113,7 +117,7 @@ def policy(repository_id, kind):
 
 
 def next_of(repository_id, kind, now):
-    return next(one.decision for one in maintenance.outlook(repository_id, now=now) if one.policy.kind == kind)
+    return next(one.decision for one in outlook(repository_id, now=now) if one.policy.kind == kind)
 
 
 # ---- what holds until somebody decides otherwise ----
@@ -266,7 +270,7 @@ def test_groups_in_doubt_do_not_keep_the_others_from_being_forgotten(bus, vault,
     job = swept(bus, NOW + DAY)
 
     assert job.source_group == "mail"
-    [found] = [one for one in maintenance.outlook(place, now=NOW + DAY) if one.policy.kind == "forget"]
+    [found] = [one for one in outlook(place, now=NOW + DAY) if one.policy.kind == "forget"]
     assert found.groups == 1 and "files on" in found.note and "(and 1 more group)" in found.note
 
 

@@ -101,6 +101,24 @@ def test_an_exclusive_job_has_its_turn_after_an_hour_without_any_event(bus, web1
     assert sent_to(bus, db1, later) == [prune.id]
 
 
+def test_a_backup_is_sent_before_the_time_box_of_a_prune_is_over_though_nobody_hears_of_that(bus, web1, db1, shared):
+    prune = order(bus, db1, "prune")
+    Job.update(parameters={"time_box_seconds": 1800}).where(Job.id == prune.id).execute()
+    assert sent_to(bus, db1) == [prune.id]
+    Host.update(connected_at=None).where(Host.id == db1.id).execute()
+    backup = order(bus, web1, "backup", source_group_id=shared)
+
+    early = sent_to(bus, web1, NOW + timedelta(minutes=20))
+    later = NOW + timedelta(minutes=29)
+    with bus.subscribe() as listener:
+        jobs.give_up_waiting(bus, now=later)
+        events = listener.take(timeout=0)
+
+    assert early == []
+    assert JobQueued(backup.id, web1.id) in events
+    assert sent_to(bus, web1, later) == [backup.id]
+
+
 def test_a_job_whose_turn_never_came_expires_with_the_reason(bus, db1, backing_up):
     prune = order(bus, db1, "prune")
     sent_to(bus, db1)

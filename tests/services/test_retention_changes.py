@@ -6,9 +6,14 @@ from datetime import timedelta
 import pytest
 
 from rm.errors import Invalid
-from rm.services import retention_changes, source_groups
+from rm.services import repositories, retention_changes, snapshots, source_groups
+from rm.services.maintenance_outlook import outlook
+from rm.services.schedule_outlook import hints_of_groups
 from rm.services.source_group_forms import SourceGroupForm, form_of
-from rm.store.models import Host, Snapshot, SnapshotListing, SourceGroup
+from rm.shared import ids, instants
+from rm.shared.protocol import Snapshot as SnapshotItem
+from rm.shared.protocol import SnapshotsReport
+from rm.store.models import Host, Repository, Snapshot, SnapshotListing, SourceGroup
 from tests import cast
 from tests.cast import ALICE, NOW
 
@@ -26,6 +31,7 @@ def host(bus, vault, web1):
                 time=NOW - back * DAY, hostname=hostname, tags=tags, data_added=100, listing_id="1",
                 utc_offset_minutes=0,
             )  # fmt: skip
+    Repository.update(restic_repository_id="a" * 64).execute()
     found = Host.get_by_id(web1.id)
     SnapshotListing.create(repository=found.repository_id, listing_id="1", taken_at=NOW, host_id=web1.id, total=16)
     return found
@@ -116,3 +122,116 @@ def test_a_new_group_asks_too_when_snapshots_carry_its_name_already(bus, vault, 
         source_groups.save(bus, vault, host_id=host.id, group_id=None, form=form, actor=ALICE, now=NOW)
 
     assert refused.value.fields["typed_name"].startswith("This would remove 2 of 3 snapshots.")
+
+
+# ---- what nobody could look at ----
+
+
+def put(bus, vault, host, retention, typed_name="", group_id=None, **more):
+    form = replace(
+        form_of(SourceGroup.get_by_id(group_id)) if group_id else SourceGroupForm(), retention=retention, **more
+    )
+    return source_groups.save(
+        bus, vault, host_id=host.id, group_id=group_id, form=form, typed_name=typed_name, actor=ALICE, now=NOW
+    )
+
+
+def list_again(bus, host, count, now=NOW, name="files"):
+    """A fresh list of the host's repository that holds so many snapshots of the group, a day apart."""
+    listing_id = ids.new_ulid()
+    items = [
+        SnapshotItem(id=f"{n:064x}", time=instants.to_text(NOW - n * DAY), hostname="web1", tags=[name])
+        for n in range(count)
+    ]  # fmt: skip
+    report = SnapshotsReport(
+        repository_id=host.repository_id, listing_id=listing_id, taken_at=instants.to_text(now), items=items,
+        is_last=True, total=count,
+    )  # fmt: skip
+    snapshots.keep_report(bus, host_id=host.id, report=report, now=now)
+
+
+def hold():
+    return SourceGroup.get(SourceGroup.name == "files").retention_hold
+
+
+def forget_of(host, now=NOW + 2 * DAY):
+    """What the plan says of the repository's forget."""
+    return next(one for one in outlook(host.repository_id, now=now) if one.policy.kind == "forget")
+
+
+@pytest.mark.parametrize("how", ["no list", "an old list"])
+def test_a_retention_that_no_fresh_list_could_be_asked_about_waits_for_one_before_anything_goes(bus, vault, host, how):
+    if how == "no list":
+        SnapshotListing.delete().execute()
+        Snapshot.delete().execute()
+    else:
+        SnapshotListing.update(taken_at=NOW - 2 * DAY).execute()
+    put(bus, vault, host, {"keep_last": 8}, group_id=SourceGroup.get().id)
+
+    waiting = forget_of(host)
+    list_again(bus, host, 10)
+
+    assert (waiting.decision.code, waiting.groups) == ("blocked", 0)
+    assert "before a fresh list of the snapshots shows what would go" in waiting.decision.text
+    assert (hold(), forget_of(host).groups) == ("", 1)
+
+
+def test_it_goes_on_waiting_where_the_fresh_list_shows_that_more_than_half_would_go_until_the_name_is_typed(
+    bus, vault, host
+):
+    SnapshotListing.delete().execute()
+    Snapshot.delete().execute()
+    group = put(bus, vault, host, {"keep_last": 2}, group_id=SourceGroup.get().id)
+    list_again(bus, host, 10)
+
+    waiting = forget_of(host)
+    assert "files on web1 waits: its retention would remove 8 of the 10 snapshots" in waiting.decision.text
+    with pytest.raises(Invalid) as refused:
+        put(bus, vault, host, {"keep_last": 2}, group_id=group.id)
+    assert list(refused.value.fields) == ["typed_name"]
+    assert any("would remove 8 of the 10" in hint for hint in hints_of_groups(host.id, now=NOW)[group.id])
+    put(bus, vault, host, {"keep_last": 2}, "files", group_id=group.id)
+
+    assert (hold(), forget_of(host).groups) == ("", 1)
+
+
+def test_a_change_of_something_else_keeps_it_waiting(bus, vault, host):
+    SnapshotListing.delete().execute()
+    group = put(bus, vault, host, {"keep_last": 8}, group_id=SourceGroup.get().id)
+
+    put(bus, vault, host, {"keep_last": 8}, group_id=group.id, includes=["/other"])
+
+    assert hold() == retention_changes.NOT_LISTED
+
+
+def test_a_host_that_is_given_a_filled_repository_removes_nothing_much_there_without_being_asked(bus, vault, host, db1):
+    put(bus, vault, host, {"keep_last": 2}, "files", group_id=SourceGroup.get().id)
+    filled = host.repository_id
+    for repository_id in (None, filled):
+        Host.update(repository=None).where(Host.id == host.id).execute()
+        if repository_id:
+            repositories.use_existing_for_host(
+                bus, host_id=host.id, repository_id=filled, actor=ALICE, now=NOW
+            )  # fmt: skip
+
+    assert "would remove 8 of the 10 snapshots" in hold()
+    assert forget_of(host).decision.code == "blocked"
+
+
+def test_another_repository_at_the_place_has_every_retention_looked_at_anew(bus, vault, host):
+    put(bus, vault, host, {"keep_last": 8}, group_id=SourceGroup.get().id)
+    Repository.update(restic_repository_id="a" * 64, restic_id_seen="b" * 64).execute()
+
+    repositories.accept_identity(
+        bus, repository_id=host.repository_id, typed_name="store of web1", actor=ALICE, now=NOW
+    )
+
+    assert hold() == retention_changes.NOT_LISTED
+
+
+def test_a_group_that_keeps_everything_waits_for_nothing(bus, vault, host):
+    SnapshotListing.delete().execute()
+
+    put(bus, vault, host, {}, group_id=SourceGroup.get().id)
+
+    assert hold() == ""

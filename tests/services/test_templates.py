@@ -6,11 +6,14 @@ from datetime import timedelta
 import pytest
 
 from rm.errors import Conflict, Invalid, NotFound
-from rm.services import schedules, source_groups, templates
+from rm.services import retention_changes, schedules, source_groups, templates
+from rm.services import template_applying as applying
 from rm.services.schedules import ScheduleForm
 from rm.services.source_group_forms import SourceGroupForm, form_of
+from rm.services.template_applying import Choice
 from rm.services.template_forms import TemplateForm
 from rm.shared.ids import new_ulid
+from rm.store.database import db
 from rm.store.models import AuditEntry, Host, HostTag, Schedule, Snapshot, SourceGroup, Template
 from tests import cast
 from tests.cast import ALICE, BOB, NOW
@@ -30,15 +33,22 @@ def save(bus):
 
 @pytest.fixture
 def apply(bus, vault):
-    """apply(template, host, …) → what became of each host; by bob."""
+    """apply(template, host, …) → what became of each host; by bob unless told otherwise."""
 
-    def apply(template, *hosts, tag="", version=None):
-        return templates.apply(
-            bus, vault, template_id=template.id, version=version or template.version, tag=tag,
-            host_ids=[host.id for host in hosts], actor=BOB, now=NOW,
+    def apply(template, *hosts, tags=(), version=None, actor=BOB):
+        choice = Choice(tags=tags, host_ids=[host.id for host in hosts])
+        return applying.apply(
+            bus, vault, template_id=template.id, version=version or template.version, choice=choice, actor=actor,
+            now=NOW,
         )  # fmt: skip
 
     return apply
+
+
+def look(template, host_ids=(), actor=BOB, **more):
+    return applying.preview(
+        template_id=template.id, choice=Choice(host_ids=host_ids, **more), actor=actor, now=NOW
+    )  # fmt: skip
 
 
 def tagged(host, tag):
@@ -63,7 +73,7 @@ def test_a_template_gives_each_host_with_the_tag_its_groups_and_schedules(apply,
     tagged(web1, "servers")
     template = save()
 
-    results = apply(template, tag="servers")
+    results = apply(template, tags=["servers"])
 
     groups, planned = rows(web1)
     assert [(one.host_name, one.outcome) for one in results] == [("web1", "applied")]
@@ -101,7 +111,7 @@ def test_the_preview_names_each_field_that_would_change_and_what_is_left_alone(b
     other = replace(SYSTEM, name="own", tags=[])
     source_groups.save(bus, vault, host_id=web1.id, group_id=None, form=other, actor=BOB, now=NOW)
 
-    [found] = templates.preview(template_id=template.id, host_ids=[web1.id], now=NOW)
+    [found] = look(template, [web1.id])
 
     [group, schedule] = found.differences.changes
     assert (group.name, group.what, schedule.name, schedule.what) == ("system", "changed", "nightly", "same")
@@ -115,7 +125,7 @@ def test_the_preview_names_each_field_that_would_change_and_what_is_left_alone(b
 def test_a_preview_changes_nothing(save, web1):
     template = save()
 
-    [found] = templates.preview(template_id=template.id, host_ids=[web1.id], now=NOW)
+    [found] = look(template, [web1.id])
 
     assert [one.what for one in found.differences.changes] == ["added", "added"]
     assert rows(web1) == ([], [])
@@ -145,11 +155,8 @@ def test_a_host_without_the_hook_is_refused_alone_and_shown_before(bus, apply, s
     Host.update(hook_names=["dump"]).where(Host.id == db1.id).execute()
     template = save(replace(FORM, groups=[replace(SYSTEM, pre_hook="dump")]))
 
-    shown = {
-        one.host.name: one.problem
-        for one in templates.preview(template_id=template.id, host_ids=[web1.id, db1.id], now=NOW)
-    }
-    results = {one.host_name: one for one in apply(template, web1, db1)}
+    shown = {one.host.name: one.problem for one in look(template, [web1.id, db1.id], ALICE)}
+    results = {one.host_name: one for one in apply(template, web1, db1, actor=ALICE)}
 
     assert "hooks.d" in shown["web1"] and shown["db1"] == ""
     assert (results["web1"].outcome, results["db1"].outcome) == ("refused", "applied")
@@ -265,18 +272,18 @@ def test_a_template_applies_to_chosen_hosts_only_and_never_to_revoked_ones(save,
     with pytest.raises(Invalid):
         apply(template)
     with pytest.raises(Invalid):
-        apply(template, tag="nobody")
+        apply(template, tags=["nobody"])
     with pytest.raises(Invalid):
         apply(template, db1)
     assert [one.host_name for one in apply(template, web1, db1)] == ["web1"]
 
 
 def test_more_hosts_than_one_request_can_bear_are_refused(save, web1, monkeypatch):
-    monkeypatch.setattr(templates, "MAX_HOSTS", 1)
+    monkeypatch.setattr(applying, "MAX_HOSTS", 1)
     template = save()
 
     with pytest.raises(Invalid):
-        templates.preview(template_id=template.id, host_ids=[web1.id, new_ulid()], now=NOW)
+        look(template, [web1.id, new_ulid()])
 
 
 def test_an_unknown_template_is_not_found(apply, save, web1):
@@ -284,7 +291,7 @@ def test_an_unknown_template_is_not_found(apply, save, web1):
     Template.delete().execute()
 
     for attempt in (
-        lambda: templates.preview(template_id=template.id, host_ids=[web1.id], now=NOW),
+        lambda: look(template, [web1.id]),
         lambda: apply(template, web1),
     ):
         with pytest.raises(NotFound):
@@ -315,9 +322,142 @@ def test_a_retention_by_which_most_snapshots_would_go_is_not_applied_by_a_templa
             tags=["system"], listing_id=new_ulid(),
         )  # fmt: skip
 
-    [shown] = templates.preview(template_id=template.id, host_ids=[web1.id], now=NOW)
+    [shown] = look(template, [web1.id])
     [result] = apply(template, web1)
 
     assert "more than half" in shown.problem
     assert (result.outcome, result.problem) == ("refused", shown.problem.removeprefix("system: "))
     assert SourceGroup.get(SourceGroup.name == "system").retention == {}
+
+
+def with_snapshots(bus, vault, host, days=4, tags=("system",)):
+    if cast.host_row(host).repository_id is None:
+        cast.give_repository(bus, vault, host)
+    row = cast.host_row(host)
+    for day in range(1, days + 1):
+        Snapshot.create(
+            repository=row.repository_id, id=new_ulid(), time=NOW - timedelta(days=day), hostname=row.hostname,
+            tags=list(tags), listing_id=new_ulid(),
+        )  # fmt: skip
+
+
+def test_looking_at_a_retention_for_many_hosts_asks_the_database_as_often_as_for_one(bus, vault, save, web1):
+    template = save(replace(FORM, groups=[replace(SYSTEM, retention={"keep_last": 1})]))
+    others = [cast.add_host(bus, f"other{number}") for number in range(20)]
+    for host in (web1, *others):
+        with_snapshots(bus, vault, host)
+    looked = {}
+
+    for name, ids in (("one", [web1.id]), ("many", [web1.id, *(host.id for host in others)])):
+        asked = []
+        db.connection().set_trace_callback(asked.append)
+        try:
+            shown = look(template, ids)
+        finally:
+            db.connection().set_trace_callback(None)
+        looked[name] = len(asked)
+        assert all("more than half" in one.problem for one in shown) and len(shown) == len(ids)
+
+    assert looked["many"] == looked["one"]
+
+
+def test_looking_at_many_hosts_judges_each_by_its_own_snapshots(bus, vault, save, web1, db1):
+    template = save(replace(FORM, groups=[replace(SYSTEM, retention={"keep_daily": 2})]))
+    with_snapshots(bus, vault, web1, days=5)
+    with_snapshots(bus, vault, db1, days=4)
+    with_snapshots(bus, vault, db1, days=9, tags=["base"])
+    other_name = cast.add_host(bus, "mail1")
+    Host.update(repository=cast.host_row(web1).repository_id).where(Host.id == other_name.id).execute()
+
+    shown = {one.host.name: one.problem for one in look(template, [web1.id, db1.id, other_name.id])}
+
+    assert "more than half" in shown["web1"]
+    assert (shown["db1"], shown["mail1"]) == ("", "")
+
+
+def test_hosts_with_more_snapshots_than_are_looked_at_are_named_as_not_looked_at(
+    bus, vault, save, web1, db1, monkeypatch
+):
+    monkeypatch.setattr(retention_changes, "MOST_OF_MANY", 6)
+    template = save(replace(FORM, groups=[replace(SYSTEM, retention={"keep_last": 1})]))
+    for host in (db1, web1):
+        with_snapshots(bus, vault, host)
+
+    shown = {one.host.name: one for one in look(template, [web1.id, db1.id])}
+
+    assert "more than half" in shown["db1"].problem and shown["db1"].is_looked_at
+    assert (shown["web1"].problem, shown["web1"].is_looked_at) == ("", False)
+
+
+def test_a_group_whose_first_forget_waits_is_shown_as_refused_where_applying_would_refuse_it(
+    bus, vault, apply, save, web1
+):
+    template = save(replace(FORM, groups=[replace(SYSTEM, retention={"keep_last": 1}, retries=9)]))
+    with_snapshots(bus, vault, web1)
+    source_groups.save(
+        bus, vault, host_id=web1.id, group_id=None, form=replace(SYSTEM, retention={}), actor=BOB, now=NOW
+    )
+    SourceGroup.update(retention={"keep_last": 1}, retention_hold="much would go").execute()
+
+    [shown] = look(template, [web1.id])
+    [result] = apply(template, web1)
+
+    assert (result.outcome, "system: " + result.problem) == ("refused", shown.problem)
+
+
+def test_an_operator_applies_a_template_only_where_it_changes_no_hooks(bus, vault, apply, save, web1, db1):
+    Host.update(hook_names=["dump"]).execute()
+    template = save(replace(FORM, groups=[replace(SYSTEM, pre_hook="dump")]))
+    apply(template, db1, actor=ALICE)
+    change(bus, vault, db1, rows(db1)[0][0], retries=5)
+
+    shown = {one.host.name: one.problem for one in look(template, [web1.id, db1.id])}
+    results = {one.host_name: one.outcome for one in apply(template, web1, db1)}
+
+    assert "administrator" in shown["web1"] and shown["db1"] == ""
+    assert results == {"web1": "refused", "db1": "applied"}
+    assert rows(web1) == ([], [])
+    assert apply(template, web1, actor=ALICE)[0].outcome == "applied"
+
+
+def test_it_goes_to_the_hosts_with_any_of_the_tags_and_to_chosen_ones_once(bus, apply, save, web1, db1):
+    for number, tags in enumerate((["a"], ["b"], ["a", "b"], ["c"])):
+        host = cast.add_host(bus, f"app{number}")
+        for tag in tags:
+            tagged(host, tag)
+
+    results = apply(save(), web1, tags=["a", "b"])
+
+    assert [one.host_name for one in results] == ["app0", "app1", "app2", "web1"]
+
+
+def test_all_hosts_that_differ_are_meant_by_one_word_however_many(bus, vault, apply, save, web1, db1):
+    template = save()
+    apply(template, web1, db1)
+    with pytest.raises(Invalid):
+        look(template, is_differing=True)
+    change(bus, vault, web1, rows(web1)[0][0], retries=5)
+
+    assert [one.host.name for one in look(template, is_differing=True)] == ["web1"]
+
+
+def test_a_template_that_changes_while_hosts_are_written_goes_to_none_of_the_rest(
+    bus, vault, save, web1, db1, monkeypatch
+):
+    template = save()
+    write = applying.source_groups.put
+
+    def put_and_change(*args, **more):
+        found = write(*args, **more)
+        Template.update(version=Template.version + 1).execute()
+        return found
+
+    monkeypatch.setattr(applying.source_groups, "put", put_and_change)
+
+    first, second = applying.apply(
+        bus, vault, template_id=template.id, version=template.version, choice=Choice(host_ids=[web1.id, db1.id]),
+        actor=ALICE, now=NOW,
+    )  # fmt: skip
+
+    assert (first.outcome, second.outcome) == ("applied", "refused")
+    assert "changed meanwhile" in second.problem

@@ -152,14 +152,27 @@ def test_hosts_with_a_tag_get_it_at_once_and_those_alike_are_shown_together(
     assert "change none of 2 hosts" in again.text("h1")
 
 
+def test_the_differences_say_at_how_many_hosts_the_snapshots_were_too_many_to_look_at(
+    bob: Browser, web1: EnrolledHost, db1: EnrolledHost, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = f"{path}/apply?hosts={web1.id}&hosts={db1.id}"
+    before = bob.get(chosen)
+    monkeypatch.setattr("rm.services.retention_changes.MOST_OF_MANY", 0)
+
+    page = bob.get(chosen)
+
+    assert not before.has("#unseen")
+    assert "2 hosts were not looked at" in page.text("#unseen")
+
+
 def test_a_host_that_refuses_says_why_and_the_others_get_it(
     alice: Browser, bob: Browser, web1: EnrolledHost, db1: EnrolledHost, path: str
 ) -> None:
     alice.post(f"{path}/groups/0", GROUP | {"pre_hook": "dump", "post_hook": "", "hook_seconds": "60"} | version())
     Host.update(hook_names=["dump"]).where(Host.id == db1.id).execute()
 
-    page = bob.get(f"{path}/apply?hosts={web1.id}&hosts={db1.id}")
-    results = bob.post(f"{path}/apply", {"hosts": [web1.id, db1.id]} | version())  # type: ignore[dict-item]
+    page = alice.get(f"{path}/apply?hosts={web1.id}&hosts={db1.id}")
+    results = alice.post(f"{path}/apply", {"hosts": [web1.id, db1.id]} | version())  # type: ignore[dict-item]
 
     assert "Would be refused" in page.text()
     assert "hooks.d" in results.text("#results")
@@ -193,10 +206,10 @@ def test_drift_is_shown_on_the_host_and_on_the_template(
 
     assert "The same" in same
     assert "Differs" in bob.get(path).text("#template-hosts")
-    assert "It differs from the template web servers in includes." in bob.get(f"/hosts/{web1.id}").text(
+    assert "It differs from the template web servers in include." in bob.get(f"/hosts/{web1.id}").text(
         "#template-drift"
     )
-    assert bob.get(f"{path}/hosts").response.headers["Location"].endswith(f"/apply?hosts={web1.id}")
+    assert bob.get(f"{path}/hosts").response.headers["Location"].endswith("/apply?differing=yes")
     alice.post(f"{path}/remove")
     assert not bob.get(f"/hosts/{web1.id}").has("#template-drift")
 
@@ -234,3 +247,20 @@ def test_what_is_not_there_is_not_found(alice: Browser, path: str) -> None:
     missing = ("/templates/nothing", f"{path}/groups/9", f"{path}/schedules/9", "/templates/new?host=nothing")
 
     assert {alice.get(one).status for one in missing} == {404}
+
+
+def test_several_tags_and_the_hosts_that_differ_are_chosen_in_the_address(
+    bob: Browser, web1: EnrolledHost, db1: EnrolledHost, path: str, apply: Callable[..., object]
+) -> None:
+    HostTag.create(host=web1.id, tag="linux")
+    HostTag.create(host=db1.id, tag="db & more")
+
+    page = bob.get(f"{path}/apply?tag=linux&tag=db+%26+more")
+    bob.post(f"{path}/apply", {"tag": ["linux", "db & more"]} | version())  # type: ignore[dict-item]
+    SourceGroup.update(includes=["/opt"]).where(SourceGroup.host == db1.id).execute()
+    differing = bob.get(f"{path}/apply?differing=yes")
+    bob.post(f"{path}/apply", {"differing": "yes"} | version())
+
+    assert [str(field["value"]) for field in page.soup.select("input[name=tag]")] == ["linux", "db & more"]
+    assert "would change 1 host" in differing.text("h1")
+    assert [group.includes for group in SourceGroup.select()] == [["/etc"], ["/etc"]]

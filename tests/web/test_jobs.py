@@ -4,11 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from rm.events import EventBus
 from rm.services import jobs as service
 from rm.store.models import Host, Job, JobLogLine, JobSample
 from rm.store.vault import Vault
+from rm.web.job_view import JobView
 from tests import cast
 from tests.cast import EnrolledHost
 from tests.web.conftest import Browser
@@ -258,3 +260,55 @@ def test_a_viewer_may_watch_but_not_touch(charlie: Browser, job: Job) -> None:
 
     assert page.has("#job-progress progress")
     assert page.soup.select("main form, main .button--danger") == []
+
+
+# ---- whose log names files in snapshots ----
+
+
+NAMED = "/srv/secret-wedding.txt"
+
+
+@pytest.fixture(params=["restore", "diff"])
+def naming(request: pytest.FixtureRequest, job: Job) -> Job:
+    """An ended job that says which files are in a snapshot wherever it can."""
+    change(
+        job, kind=request.param, parameters={"snapshot_id": "a" * 64, "paths": [NAMED]},
+        command=f"restic restore aaaa --include={NAMED}", progress=PROGRESS | {"current_files": [NAMED]},
+    )  # fmt: skip
+    log_line(job, 1, f"M {NAMED}")
+    end(job, "failed", message=f"{NAMED} is missing.", reason="restore_incomplete")
+    return Job.get_by_id(job.id)
+
+
+def test_a_viewer_reads_nowhere_which_files_a_restore_or_comparison_names(
+    charlie: Browser, naming: Job, app: Flask
+) -> None:
+    page = charlie.get(f"/jobs/{naming.id}")
+    refused = charlie.get(f"/jobs/{naming.id}/log.txt").response
+    api = [charlie.client.get(f"/api/v1/jobs/{naming.id}{part}") for part in ("", "/log", "/log.txt")]
+    lists = [charlie.get(f"/hosts/{naming.host_id}{part}") for part in ("", "/jobs")]
+    with app.app_context():
+        sent = JobView(app, naming.id, role="viewer", after_n=0).everything(cast.NOW)
+
+    texts = [page.response.text, refused.text, *(one.text for one in api), *(one.response.text for one in lists)]
+    texts += [str(one) for one in sent]
+    assert [NAMED in text or "secret-wedding" in text for text in texts] == [False] * len(texts)
+    assert (refused.status_code, [one.status_code for one in api]) == (403, [200, 403, 403])
+    assert "name files in snapshots" in page.find("#job-log").text
+
+
+def test_an_operator_reads_them(bob: Browser, naming: Job, app: Flask) -> None:
+    with app.app_context():
+        sent = JobView(app, naming.id, role="operator", after_n=0).everything(cast.NOW)
+
+    assert NAMED in bob.get(f"/jobs/{naming.id}").find("#job-log").text
+    assert NAMED in bob.get(f"/jobs/{naming.id}/log.txt").response.text
+    assert NAMED in bob.client.get(f"/api/v1/jobs/{naming.id}/log.txt").text
+    assert any(NAMED in str(one) for one in sent)
+
+
+def test_a_viewer_reads_the_log_of_a_backup(charlie: Browser, job: Job) -> None:
+    log_line(job, 1, "the backup's own line")
+
+    assert "the backup's own line" in charlie.get(f"/jobs/{job.id}").find("#job-log").text
+    assert charlie.get(f"/jobs/{job.id}/log.txt").response.status_code == 200

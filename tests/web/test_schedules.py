@@ -105,6 +105,10 @@ def test_a_new_schedule_proposes_every_night_and_all_groups(bob: Browser, web1: 
     assert form.text("#beside-words") == "At 03:15 every day , up to 30 minutes later"
 
 
+def test_the_form_leads_to_templates_for_the_same_on_many_hosts(bob: Browser, web1: EnrolledHost, files: str) -> None:
+    assert bob.get(f"/hosts/{web1.id}/schedules/new").find("main a[href='/templates']").text == "Templates"
+
+
 def test_beside_the_form_stand_the_next_five_runs_in_both_zones(bob: Browser, web1: EnrolledHost, files: str) -> None:
     form = bob.get(f"/hosts/{web1.id}/schedules/new")
 

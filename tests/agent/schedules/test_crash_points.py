@@ -199,6 +199,23 @@ def test_a_lost_record_is_told_and_begun_anew_without_running_anything_twice(
     assert any("record of scheduled runs was damaged" in text for text in world.schedules.problems())
 
 
+def test_a_record_that_was_deleted_makes_no_storm_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = MortalWorld(tmp_path, Knife(), monkeypatch)
+    world.apply(ScheduleSet(version=1, schedules=[daily()], groups=[SourceGroupSpec(name="home")]))
+    world.be_on(9 * 24 * HOURS)
+    before = world.dues()
+    (tmp_path / "schedule-runs.json").unlink()
+
+    world.be_without_agent(HOURS)
+    world.be_on(2 * HOURS)
+
+    assert len(before) == 9 and world.dues() == before
+    assert world.told() == []
+    assert any("record of scheduled runs was gone" in text for text in world.schedules.problems())
+    world.be_on(24 * HOURS)
+    assert len(world.dues()) == 10
+
+
 def test_a_set_that_is_damaged_stops_the_schedules_until_it_comes_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

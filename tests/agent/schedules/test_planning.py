@@ -263,6 +263,22 @@ def test_a_run_that_comes_again_after_the_clock_was_set_back_by_hours_is_a_run_o
     assert len({job.order.job_id for job in world.runs()}) == 2
 
 
+def test_a_clock_that_was_set_back_by_hours_and_is_right_again_after_a_reboot_makes_nothing_run_twice(
+    world: World,
+) -> None:
+    world.set(daily())
+    world.be_on(timedelta(hours=5, minutes=30))
+    assert world.dues() == ["25 03:15"]
+
+    world.set_clock(-5 * HOURS)
+    world.be_on(timedelta(minutes=10))
+    world.be_off(timedelta(minutes=5), offset=timedelta(0))
+    world.be_on(HOURS)
+
+    assert world.dues() == ["25 03:15"]
+    assert world.skipped == []
+
+
 def test_a_clock_that_is_wrong_for_a_moment_after_the_start_makes_nothing_run_twice(world: World) -> None:
     world.set(daily())
     world.be_on(3 * DAYS)

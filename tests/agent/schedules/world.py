@@ -85,7 +85,7 @@ class FakeRecord:
     problem: str = ""
     saves: int = 0
 
-    def load(self) -> Record | None:
+    def load(self, *, is_expected: bool = False) -> Record | None:
         return self.record
 
     def save(self, record: Record) -> None:
