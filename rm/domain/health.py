@@ -8,6 +8,9 @@ from rm.domain.group_verdict import FAILED_PREFIX, worst
 OFFLINE_AFTER = timedelta(seconds=90)
 DAYS_SHOWN = 30
 NAME_SHOWN = 30
+INCIDENTS_NAMED = 2
+TITLE_SHOWN = 80
+NAMES_IN_MORE = 3
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class HostHealth:
     word: str
     why: str
     is_protected: bool
+
+
+@dataclass(frozen=True)
+class OpenIncident:
+    """An incident that asks for somebody; `hosts` is with how many hosts it is open."""
+
+    title: str
+    is_critical: bool = False
+    hosts: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,13 +122,21 @@ def _calm(group: GroupHealth, *, protected: bool, online: bool, now: datetime) -
     return "ok", "Protected", f"backed up {ago} ago" if ago else "backed up"
 
 
-def fleet_verdict(counts: dict[str, int], unprotected: tuple[str, ...]) -> Verdict:
-    """The dashboard's sentence; `counts` has `all` and `protected`, `unprotected` the first names that are not."""
+def fleet_verdict(
+    counts: dict[str, int], unprotected: tuple[str, ...], incidents: tuple[OpenIncident, ...] = (), needing: int = 0
+) -> Verdict:
+    """The dashboard's sentence: whether all is protected, and which incidents ask for somebody.
+
+    `counts` has `all` and `protected`, `unprotected` the first names that are not; `incidents` are the gravest of
+    the `needing` ones. Where none asks, the hosts themselves are named.
+    """
     total, protected = counts["all"], counts["protected"]
+    if incidents and total:
+        return _with_incidents(total, protected, unprotected, incidents, max(needing, len(incidents)))
     if total == 0:
         return Verdict(kind="running", text="No hosts yet.", more="Add the first machine: one command enrols it.")
     if protected == total:
-        text = "The only host is protected." if total == 1 else f"All {total:,} hosts are protected."
+        text = _all_protected(total)
         return Verdict(
             kind="ok",
             text=text,
@@ -129,6 +149,37 @@ def fleet_verdict(counts: dict[str, int], unprotected: tuple[str, ...]) -> Verdi
     kind = "failed" if protected == 0 else "warning"
     text = f"{protected:,} of {total:,} hosts {'is' if protected == 1 else 'are'} protected."
     return Verdict(kind=kind, text=text, names=shown, tail=tail)
+
+
+def _with_incidents(
+    total: int, protected: int, unprotected: tuple[str, ...], incidents: tuple[OpenIncident, ...], needing: int
+) -> Verdict:
+    shown = incidents[:INCIDENTS_NAMED]
+    rest = needing - len(shown)
+    tail = f"and {rest:,} more {'incident needs' if rest == 1 else 'incidents need'} somebody." if rest else ""
+    is_failed = protected == 0 or any(one.is_critical for one in incidents)
+    if protected == total:
+        text, more = f"{_all_protected(total)[:-1]}, but look:", ""
+    else:
+        text = f"{protected:,} of {total:,} hosts {'is' if protected == 1 else 'are'} protected."
+        names, left = unprotected[:NAMES_IN_MORE], total - protected - len(unprotected[:NAMES_IN_MORE])
+        if left > 0:
+            more = f"Without a good backup that is young enough: {', '.join(map(_short, names))} and {left:,} more."
+        else:
+            more = f"Without a good backup that is young enough: {', '.join(map(_short, names))}."
+    return Verdict(
+        kind="failed" if is_failed else "warning", text=text, names=tuple(_named(one) for one in shown), tail=tail,
+        more=more,
+    )  # fmt: skip
+
+
+def _named(incident: OpenIncident) -> str:
+    title = incident.title if len(incident.title) <= TITLE_SHOWN else f"{incident.title[: TITLE_SHOWN - 1]}…"
+    return f"{title} ({incident.hosts:,} hosts)" if incident.hosts > 1 else title
+
+
+def _all_protected(total: int) -> str:
+    return "The only host is protected." if total == 1 else f"All {total:,} hosts are protected."
 
 
 def _have(count: int) -> str:

@@ -2,18 +2,21 @@
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from rm.domain import alert_rules
+from rm.domain.alerts import KINDS
 from rm.domain.group_verdict import GroupFacts, GroupVerdict
 from rm.events import EventBus
-from rm.services import alerts
+from rm.services import alert_settings, alerts, repository_alerts
+from rm.shared import instants
 from rm.shared.words import counted
-from rm.store import verdicts
+from rm.store import raising, verdicts
 from rm.store.judged import JudgedGroup, JudgedHost
 
 FAILED, LATE, MISSED = verdicts.BACKUP_ALERTS
-SILENT_PATIENCE = timedelta(minutes=15)
-"""How long a host that is to be awake may be silent before somebody is told."""
+SILENT_PATIENCE = KINDS[verdicts.OFFLINE_ALERT].patience
+"""How long the server listens after its start before it calls anybody silent."""
 MOST_AT_ONCE = 200
 
 Open = set[tuple[str, str]]
@@ -62,7 +65,7 @@ def follow(bus: EventBus, judged: Judged, *, are_open: Open, tells_lateness: boo
     if not verdict.is_late:
         _clear(bus, are_open, at, (LATE, MISSED), note=_end_of_lateness(judged), now=now)
     if judged.has_new_failure:
-        _raise(bus, judged, FAILED, _failed_words(judged), now=now)
+        _raise_failed(bus, judged, now=now)
         _clear(bus, are_open, at, (LATE, MISSED), note="It was run, and failed: that is an alert of its own.", now=now)
     elif tells_lateness and verdict.is_late:
         _tell_lateness(bus, judged, are_open, now=now)
@@ -79,17 +82,24 @@ def tell_silence(bus: EventBus, *, now: datetime) -> None:
     """Raise an alert for each host that should be awake and is silent, and clear those that are over.
 
     A host whose groups are all intermittent, or that no schedule runs, may be silent. Each is a transaction of its own.
+    Hosts that fell silent together are one incident.
     """
-    for host in verdicts.list_silent(now, patience=SILENT_PATIENCE, limit=MOST_AT_ONCE):
+    for condition, host in verdicts.list_told_silent(now, limit=MOST_AT_ONCE):
+        note = "It is connected again." if host.connected_at else "It need not be awake any more."
+        alerts.clear(bus, kind=verdicts.OFFLINE_ALERT, condition=condition, note=note, now=now)
+    patience = alert_settings.rules().least_patience(verdicts.OFFLINE_ALERT)
+    silent = verdicts.list_silent(now, patience=patience, limit=MOST_AT_ONCE)
+    others = verdicts.list_last_seen(now) if silent else []
+    for host in silent:
+        together = alert_rules.silent_together(host.last_seen_at, others)
+        cause = f"silence:{instants.to_text(together)}" if together is not None else f"host:{host.id}"
         alerts.raise_alert(
-            bus, kind=verdicts.OFFLINE_ALERT, condition=f"host:{host.id}", host_id=host.id, now=now,
+            bus, kind=verdicts.OFFLINE_ALERT, condition=f"host:{host.id}", host_id=host.id, now=now, cause=cause,
+            since=host.last_seen_at,
             message=f"{host.name} is to be always on, and was last heard of on {_at(host.last_seen_at)}."
             " Its schedules go on without the server, if it runs.",
         )  # fmt: skip
         time.sleep(0)
-    for alert, host in verdicts.list_told_silent(now, limit=MOST_AT_ONCE):
-        note = "It is connected again." if host.connected_at else "It need not be awake any more."
-        alerts.clear(bus, kind=alert.kind, condition=alert.condition, note=note, now=now)
 
 
 def _tell_lateness(bus: EventBus, judged: Judged, are_open: Open, *, now: datetime) -> None:
@@ -97,16 +107,40 @@ def _tell_lateness(bus: EventBus, judged: Judged, are_open: Open, *, now: dateti
     if verdict.is_missed:
         # a failure that is told and recent says more than that nothing good came
         if (MISSED, at) not in are_open and not ((FAILED, at) in are_open and verdict.code == "failed"):
-            _raise(bus, judged, MISSED, _missed_words(judged), now=now)
+            cause = _cause_of_lateness(judged)
+            _raise(bus, judged, MISSED, _missed_words(judged), cause=cause, since=verdict.missed_at, now=now)
             note = "Still no good backup: the alert Backup missed goes on from here."
             _clear(bus, are_open, at, (LATE, FAILED), note=note, now=now)
     elif not judged.is_running and not any((kind, at) in are_open for kind in (FAILED, LATE, MISSED)):
-        _raise(bus, judged, LATE, _late_words(judged), now=now)
+        _raise(
+            bus, judged, LATE, _late_words(judged), cause=_cause_of_lateness(judged), since=verdict.late_at, now=now
+        )  # fmt: skip
 
 
-def _raise(bus: EventBus, judged: Judged, kind: str, message: str, *, now: datetime) -> None:
-    alerts.raise_alert(
-        bus, kind=kind, condition=judged.condition, message=message, now=now, host_id=judged.host.id
+def _raise_failed(bus: EventBus, judged: Judged, *, now: datetime) -> None:
+    run = judged.facts.last_run
+    cause = alert_rules.cause_of_failure(run.reason, run.repository_id) if run is not None else ""
+    _raise(bus, judged, FAILED, _failed_words(judged), cause=cause, now=now)
+    if run is not None and run.repository_id is not None and cause:
+        repository_alerts.backup_failed(bus, repository_id=run.repository_id, message=run.message, now=now)
+
+
+def _cause_of_lateness(judged: Judged) -> str:
+    """What nothing good came because of, where that is known: the repository, or the silence of the host."""
+    run = judged.facts.last_run
+    if run is not None and judged.facts.has_failed:
+        return alert_rules.cause_of_failure(run.reason, run.repository_id)
+    offline = raising.find_open(verdicts.OFFLINE_ALERT, f"host:{judged.host.id}")
+    incident = raising.get_incident(offline.incident_id) if offline is not None and offline.incident_id else None
+    return incident.cause if incident is not None else ""
+
+
+def _raise(
+    bus: EventBus, judged: Judged, kind: str, message: str, *, cause: str, now: datetime, since: datetime | None = None
+) -> None:
+    alerts.raise_condition(
+        bus, kind=kind, condition=judged.condition, message=message, now=now, host_id=judged.host.id, cause=cause,
+        since=since,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from rm.domain.actors import Actor
 from rm.errors import Invalid
 from rm.events import CredentialRevoked, EventBus, HostChanged, HostRemoved
-from rm.services import audit, enrolments, jobs, verdicts
+from rm.services import alert_settings, alerts, audit, enrolments, jobs, verdicts
 from rm.store import hosts
 from rm.store import jobs as open_jobs
 from rm.store.database import changes, publish_after_commit
@@ -38,6 +38,7 @@ def set_tags(bus: EventBus, *, host_id: str, tags: tuple[str, ...], actor: Actor
             HostTag.delete().where(HostTag.host == host_id).execute()
             for tag in clean:
                 HostTag.create(host=host_id, tag=tag)
+            alert_settings.retime(host_id)
             audit.record(
                 actor, "host.tagged", now=now, kind="host", id=host_id, name=host.name, before=before, after=list(clean)
             )
@@ -58,6 +59,27 @@ def set_mode(bus: EventBus, *, host_id: str, mode: str, actor: Actor, now: datet
             )
             publish_after_commit(bus, HostChanged(host_id))
         return hosts.get(host_id)
+
+
+def change(
+    bus: EventBus, *, host_id: str, name: str | None = None, tags: tuple[str, ...] | None = None,
+    mode: str | None = None, actor: Actor, now: datetime,
+) -> None:  # fmt: skip
+    """Change what is given, all of it or nothing. Raises Invalid, which names each field."""
+    wrong: dict[str, str] = {}
+    with changes():
+        hosts.get(host_id)
+        for save in (
+            lambda: name is not None and rename(bus, host_id=host_id, name=name, actor=actor, now=now),
+            lambda: tags is not None and set_tags(bus, host_id=host_id, tags=tags, actor=actor, now=now),
+            lambda: mode is not None and set_mode(bus, host_id=host_id, mode=mode, actor=actor, now=now),
+        ):
+            try:
+                save()
+            except Invalid as error:
+                wrong |= error.fields
+        if wrong:
+            raise Invalid(wrong)
 
 
 def revoke_credential(bus: EventBus, *, host_id: str, actor: Actor, now: datetime) -> None:
@@ -86,6 +108,7 @@ def remove(bus: EventBus, *, host_id: str, typed_name: str, actor: Actor, now: d
             raise Invalid({"typed_name": f"Type {host.name} exactly to remove this host."})
         audit.record(actor, "host.removed", now=now, kind="host", id=host_id, name=host.name)
         left = [job.repository_id for job in open_jobs.open_for_host(host_id) if job.repository_id]
+        alerts.clear_of_host(bus, host_id=host_id, note=f"{host.name} was removed.", now=now)
         Host.delete().where(Host.id == host_id).execute()
         jobs.wake_repositories(bus, repository_ids=left, but_host_id=host_id)
         publish_after_commit(bus, CredentialRevoked(host_id), HostRemoved(host_id))

@@ -7,7 +7,7 @@ from rm.domain.actors import Actor
 from rm.domain.jobs import UPDATE
 from rm.errors import Conflict, HostOffline, Invalid, NotFound
 from rm.events import EventBus, HostChanged, HostConfigChanged, RepositoryChanged
-from rm.services import audit, maintenance_policies, schedule_sets
+from rm.services import audit, maintenance_policies, repository_alerts, retention_changes, schedule_sets
 from rm.services.agents import Agents
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm, check, check_maintenance
 from rm.shared.ids import new_ulid
@@ -43,10 +43,12 @@ def save_for_host(
         if existing is None:
             repository_id = _create(vault, form, now)
             Host.update(repository=repository_id).where(Host.id == host_id).execute()
+            retention_changes.hold_host(hosts.get(host_id), now=now)
             schedule_sets.changed(bus, host_id=host_id, now=now)
         else:
             repository_id = existing.id
             _change(vault, existing, form, now)
+            repository_alerts.changed(bus, repository_id=repository_id, now=now)
         _audit_form(actor, form, now=now, repository_id=repository_id, is_new=existing is None, host=host.name)
         _tell_hosts(bus, repository_id)
         return repositories.get(repository_id)
@@ -78,6 +80,7 @@ def change(
         if is_moved and typed_name.strip() != existing.name:
             raise Invalid({"typed_name": f"Type {existing.name} exactly to change the location."})
         _change(vault, existing, form, now)
+        repository_alerts.changed(bus, repository_id=repository_id, now=now)
         if is_moved and not is_same:
             _forget_identity(repository_id)
             schedule_sets.changed_at_repository(bus, repository_id=repository_id, now=now)
@@ -171,6 +174,7 @@ def use_existing_for_host(
             Host.update(repository=repository.id, config_version=Host.config_version + 1).where(
                 Host.id == host_id
             ).execute()
+            retention_changes.hold_host(hosts.get(host_id), now=now)
             schedule_sets.changed(bus, host_id=host_id, now=now)
             audit.record(
                 actor,
@@ -185,6 +189,18 @@ def use_existing_for_host(
                 bus, HostConfigChanged(host_id), HostChanged(host_id), RepositoryChanged(repository.id)
             )
         return repository
+
+
+def assign_host(bus: EventBus, *, host_id: str, repository_id: str, actor: Actor, now: datetime) -> Repository:
+    """Let a host that has no repository use this one. Raises Conflict when it has another."""
+    with changes():
+        host = hosts.get(host_id)
+        if host.repository_id not in (None, repository_id):
+            raise Conflict(
+                f"{host.name} uses another repository.", code="has_repository",
+                help="Take that one from it first, on its page.",
+            )  # fmt: skip
+        return use_existing_for_host(bus, host_id=host_id, repository_id=repository_id, actor=actor, now=now)
 
 
 def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, now: datetime) -> TestResult:
@@ -211,6 +227,9 @@ def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, n
             actor, "repository.tested", now=now, kind="repository", id=repository.id, name=repository.name,
             host=host.name, ok=ok, restic_repository_id=restic_id,
         )  # fmt: skip
+        repository_alerts.tested(
+            bus, repository=repository, host_name=host.name, ok=ok, reason=reason, message=message, now=now
+        )
         publish_after_commit(bus, RepositoryChanged(repository.id))
     return TestResult(ok=ok, reason=reason, message=message)
 
@@ -343,6 +362,7 @@ def _forget_identity(repository_id: str) -> None:
     ).where(Repository.id == repository_id).execute()  # fmt: skip
     Snapshot.delete().where(Snapshot.repository == repository_id).execute()
     SnapshotListing.delete().where(SnapshotListing.repository == repository_id).execute()
+    retention_changes.hold_repository(repository_id)
 
 
 def _save_credential(vault: Vault, repository_id: str, form: RepositoryForm, now: datetime) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rm.domain import update_attempt as rules
 from rm.domain.actors import SERVER, Actor
+from rm.domain.alert_rules import is_forged
 from rm.domain.update_timing import Timing
 from rm.events import EventBus, HostChanged, JobChanged, JobQueued, UpdateChanged
 from rm.services import alerts, audit
@@ -13,6 +14,7 @@ from rm.store.database import changes, publish_after_commit
 from rm.store.models import Host, Job, UpdateAttempt, UpdateEvent
 
 MAX_EVENTS = 500
+FORGERY = "release_signature_invalid"
 _OUTCOMES = {
     "succeeded": "succeeded", "failed": "failed", "rolled_back": "failed", "refused": "failed",
     "cancelled": "cancelled", "lost": "lost",
@@ -130,6 +132,7 @@ def _tell_alert(
     bus: EventBus, row: UpdateAttempt, *, was_provisional: bool, before: str, now: datetime
 ) -> None:  # fmt: skip
     condition = condition_of(row.host_id)
+    _tell_forgery(bus, row, now=now)
     if row.state in rules.FAILED_ENDS and row.reason not in _NO_ALERT:
         if was_provisional and before == "failed":
             reworded = alerts.reword(bus, kind="update_failed", condition=condition, message=row.message, now=now)
@@ -140,6 +143,19 @@ def _tell_alert(
         )
     elif row.state == "succeeded" or (was_provisional and _is_last(row)):
         alerts.clear(bus, kind="update_failed", condition=condition, note=row.message, now=now)
+
+
+def _tell_forgery(bus: EventBus, row: UpdateAttempt, *, now: datetime) -> None:
+    """What a host refused for its signature is told as that too: one incident of the release, for all its hosts."""
+    condition = f"host:{row.host_id}:release"
+    if row.state in rules.FAILED_ENDS and is_forged(row.reason):
+        alerts.raise_alert(
+            bus, kind=FORGERY, condition=condition, now=now, host_id=row.host_id, cause=f"release:{row.to_version}",
+            message=f"{row.host.name} refused release {row.to_version}: {row.message}",
+        )  # fmt: skip
+    elif row.state == "succeeded":
+        note = f"{row.host.name} took a release whose signatures hold."
+        alerts.clear(bus, kind=FORGERY, condition=condition, note=note, now=now)
 
 
 def _is_last(row: UpdateAttempt) -> bool:

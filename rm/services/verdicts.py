@@ -64,10 +64,11 @@ def sweep(bus: EventBus, *, now: datetime, is_settled: bool = True) -> int:
         _judge_alone(bus, host_id=host_id, is_sweep=False, now=now)
     if not is_settled:
         return len(unjudged)
+    # Silence first: it is what the lateness of the same host is due to.
+    backup_alerts.tell_silence(bus, now=now)
     turning = verdicts.list_turning(now, limit=HOSTS_PER_SWEEP)
     for host_id in turning:
         _judge_alone(bus, host_id=host_id, is_sweep=True, now=now)
-    backup_alerts.tell_silence(bus, now=now)
     return len(unjudged) + len(turning)
 
 
@@ -142,7 +143,7 @@ def _facts(
 def _last_run(run: EndedRun) -> LastRun:
     return LastRun(
         id=run.id, outcome=run.outcome, ended_at=run.finished_at, message=run.message, attempt=run.attempt,
-        is_fired=run.is_fired,
+        is_fired=run.is_fired, reason=run.reason, repository_id=run.repository_id,
     )  # fmt: skip
 
 

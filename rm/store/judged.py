@@ -80,6 +80,8 @@ class EndedRun:
     finished_at: datetime
     attempt: int
     is_fired: bool
+    reason: str = ""
+    repository_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def plans_by_group(host_id: str) -> dict[str, list[Plan]]:
 
 def list_runs(host_id: str, *, but_also: Iterable[str] = ()) -> list[EndedRun]:
     """The newest ended backups of a host, and those of these ids; without the cancelled ones, which say nothing."""
-    columns = "id, source_group, outcome, message, finished_at, attempt, schedule_id"
+    columns = "id, source_group, outcome, message, finished_at, attempt, schedule_id, reason, repository_id"
     counted = "outcome IN ('succeeded', 'warnings', 'failed', 'lost')"
     rows = db.execute_sql(
         f"SELECT {columns} FROM jobs WHERE host_id = ? AND kind = 'backup' AND state = 'finished' AND {counted}"  # noqa: S608
@@ -150,9 +152,11 @@ def list_runs(host_id: str, *, but_also: Iterable[str] = ()) -> list[EndedRun]:
             (job_id, host_id),
         ).fetchall()
     return [
-        EndedRun(job_id, group, outcome, message, instants.from_text(ended), attempt, bool(schedule_id))
-        for job_id, group, outcome, message, ended, attempt, schedule_id in rows
-    ]
+        EndedRun(
+            job_id, group, outcome, message, instants.from_text(ended), attempt, bool(schedule_id), reason, repository
+        )
+        for job_id, group, outcome, message, ended, attempt, schedule_id, reason, repository in rows
+    ]  # fmt: skip
 
 
 def last_skipped(host_id: str) -> dict[str, Skipped]:
@@ -179,11 +183,13 @@ def running_groups(host_id: str) -> set[str]:
 
 
 def open_alerts(host_id: str) -> set[tuple[str, str]]:
-    """What is open about a host's backups: kind and condition."""
+    """What is open about a host's backups, or waits to be told: kind and condition."""
     rows = db.execute_sql(
         "SELECT kind, condition FROM alerts WHERE host_id = ? AND state <> 'resolved'"
+        " AND kind IN ('backup_failed', 'backup_late', 'backup_missed')"
+        " UNION ALL SELECT kind, condition FROM alert_waits WHERE host_id = ?"
         " AND kind IN ('backup_failed', 'backup_late', 'backup_missed')",
-        (host_id,),
+        (host_id, host_id),
     ).fetchall()
     return set(rows)
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from peewee import JOIN, ModelSelect, fn
+from peewee import JOIN, SQL, ModelSelect, fn
 
 from rm.domain import health
 from rm.store.models import (
     Alert,
+    AlertWait,
     GroupVerdict,
     Host,
     Schedule,
@@ -104,28 +105,33 @@ def list_silent(now: datetime, *, patience: timedelta, limit: int) -> list[Host]
     # told: also when a person resolved it, for the host was not heard of since
     told = Alert.select(fn.COUNT(Alert.id)).where(
         Alert.host == Host.id, Alert.kind == OFFLINE_ALERT,
-        (Alert.state != "resolved") | (Alert.first_seen_at > Host.last_seen_at),
+        (Alert.state != "resolved") | (Alert.last_seen_at > Host.last_seen_at),
     )  # fmt: skip
+    waits = AlertWait.select(fn.COUNT(SQL("*"))).where(AlertWait.host == Host.id, AlertWait.kind == OFFLINE_ALERT)
     query = Host.select().where(
-        Host.revoked_at.is_null(), Host.last_seen_at < now - patience, _awake_groups() > 0, told == 0
+        Host.revoked_at.is_null(), Host.last_seen_at < now - patience, _awake_groups() > 0, told == 0, waits == 0
     )  # fmt: skip
     return list(query.order_by(Host.last_seen_at).limit(limit))
 
 
-def list_told_silent(now: datetime, *, limit: int) -> list[tuple[Alert, Host]]:
-    """Open alerts about silent hosts that are heard of again, were revoked, or need not be awake any more."""
-    is_heard = Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
-    query = (
-        Alert.select(Alert, Host)
-        .join(Host)
-        .where(
-            Alert.kind == OFFLINE_ALERT,
-            Alert.state != "resolved",
-            is_heard | Host.revoked_at.is_null(False) | (_awake_groups() == 0),
-        )
-        .limit(limit)
+def list_last_seen(now: datetime) -> list[datetime]:
+    """When each host that is to be awake, and is not heard of any more, was last heard of; the longest ago first."""
+    query = Host.select(Host.last_seen_at).where(
+        Host.revoked_at.is_null(), Host.last_seen_at < now - health.OFFLINE_AFTER, _awake_groups() > 0
     )
-    return [(found, found.host) for found in query]
+    return [at for (at,) in query.order_by(Host.last_seen_at).tuples()]
+
+
+def list_told_silent(now: datetime, *, limit: int) -> list[tuple[str, Host]]:
+    """What is open, or waits to be told, about silent hosts that are heard of again or need not be awake any more.
+
+    The condition, and the host.
+    """
+    is_heard = Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
+    is_over = is_heard | Host.revoked_at.is_null(False) | (_awake_groups() == 0)
+    told = Alert.select(Alert, Host).join(Host).where(Alert.kind == OFFLINE_ALERT, Alert.state != "resolved", is_over)
+    waiting = AlertWait.select(AlertWait, Host).join(Host).where(AlertWait.kind == OFFLINE_ALERT, is_over)
+    return [(found.condition, found.host) for query in (waiting, told) for found in query.limit(limit)]
 
 
 def _awake_groups() -> ModelSelect:

@@ -8,6 +8,7 @@ from flask import Flask, current_app
 
 from rm.domain import health
 from rm.events import Event, EventBus, HostSeen, JobLogGrew, JobProgressed, UpdateChanged
+from rm.services import disk_space
 from rm.store import fleet_updates, hosts, jobs, releases, repositories, verdicts
 from rm.web import alert_view, pending_view
 
@@ -21,7 +22,7 @@ UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew, UpdateChanged)
 def summary(now: datetime) -> dict[str, Any]:
     """Counts, the verdict, what needs somebody, jobs of the last day, what is stored, and the tags in use."""
     counts = hosts.counts(now=now)
-    raised = alert_view.summary(shown=NEEDS_SHOWN)
+    raised = alert_view.summary(now, shown=NEEDS_SHOWN)
     # what an alert tells is not told twice
     told = verdicts.told_unprotected(now)
     needs = hosts.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
@@ -34,7 +35,12 @@ def summary(now: datetime) -> dict[str, Any]:
         "lamps": lamps(counts),
         "release": releases.current(),
         "needs": needs[:NEEDS_SHOWN],
-        "verdict": health.fleet_verdict(counts, tuple(hosts.list_unprotected(now=now))),
+        "verdict": health.fleet_verdict(
+            counts,
+            tuple(hosts.list_unprotected(now=now)),
+            tuple(_in_short(row) for row in raised["incidents"]),
+            raised["alert_count"],
+        ),
         "jobs": jobs.counts_since(now - timedelta(hours=24)),
         "stored": repositories.totals(),
         "tags": hosts.list_tags(),
@@ -45,8 +51,13 @@ def summary(now: datetime) -> dict[str, Any]:
     }
 
 
-def lamps(counts: dict[str, int]) -> dict[str, Any]:
-    """What the bar shows on every page: the counts, and the fleet update that is not over."""
+def _in_short(row: alert_view.Row) -> health.OpenIncident:
+    return health.OpenIncident(row.title, is_critical=row.severity == "critical", hosts=row.host_count)
+
+
+def lamps(counts: dict[str, Any]) -> dict[str, Any]:
+    """What the bar shows on every page: the counts, a disk that is almost full, the fleet update that is not over."""
+    counts = counts | {"disk": disk_space.seen().level}
     update = fleet_updates.find_open()
     if update is None:
         return counts | {"fleet_update": None}

@@ -19,7 +19,7 @@ from rm.events import (
 )
 from rm.runtime import runtime
 from rm.store import enrolments, hosts, jobs, schedules, snapshots, source_groups
-from rm.web import fleet_summary, fragments, host_words, snapshot_view, source_view, update_view, why_view
+from rm.web import alert_view, fleet_summary, fragments, host_words, snapshot_view, source_view, update_view, why_view
 from rm.web.fragments import Fragment
 
 JOBS_SHOWN = 8
@@ -95,6 +95,7 @@ def values(
             "looks_like": hosts.find_like(row.host.machine_id, but=host_id),
             "steps": steps(row, groups, role),
             "why": why_view.card(row, now),
+            "open_alerts": alert_view.of_host(host_id, now),
         }
     elif tab == "snapshots":
         found |= snapshot_view.values(
@@ -164,6 +165,7 @@ class HostView:
             ("hosts/_verdict.html", "#host-verdict"),
             ("updates/_card.html", "#update-card"),
             ("hosts/_steps.html", "#steps"),
+            ("hosts/_alerts.html", "#host-alerts"),
             ("hosts/_why.html", "#why"),
             ("hosts/_strip.html", "#days"),
             ("hosts/_sources.html", "#sources"),

@@ -107,3 +107,21 @@ def test_an_empty_fleet_is_neither_good_nor_bad():
 
 def test_a_fleet_with_nothing_protected_has_failed():
     assert health.fleet_verdict({"all": 2, "protected": 0}, ("a", "b")).kind == "failed"
+
+
+def test_the_fleets_sentence_names_the_incidents_that_need_somebody_and_then_who_is_not_protected():
+    lost = health.OpenIncident("Repository unreachable: attic", is_critical=True, hosts=38)
+    late = health.OpenIncident("Backup late: files on web-9")
+
+    verdict = health.fleet_verdict({"all": 40, "protected": 2}, ("a", "b", "c", "d"), (lost, late, late), 5)
+
+    assert (verdict.kind, verdict.text) == ("failed", "2 of 40 hosts are protected.")
+    assert verdict.names == ("Repository unreachable: attic (38 hosts)", "Backup late: files on web-9")
+    assert verdict.tail == "and 3 more incidents need somebody."
+    assert verdict.more == "Without a good backup that is young enough: a, b, c and 35 more."
+
+
+def test_a_protected_fleet_with_an_incident_is_not_called_well():
+    verdict = health.fleet_verdict({"all": 3, "protected": 3}, (), (health.OpenIncident("Prune failed: attic"),), 1)
+
+    assert (verdict.kind, verdict.text, verdict.tail) == ("warning", "All 3 hosts are protected, but look:", "")
