@@ -1,18 +1,23 @@
 """Signing in and out, and the first account."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from flask import Flask
+
+from rm.domain.actors import Actor
 from rm.runtime import Runtime
-from rm.services import accounts
+from rm.services import first_run, passwords
 from rm.store.models import AuditEntry, Session, User
 from tests import cast
+from tests.conftest import Clock
 from tests.web.conftest import Browser
 
 
 def open_setup() -> str:
     User.delete().execute()
-    token = accounts.open_setup(fixed_token="let-me-in", now=cast.NOW)
+    token = first_run.open_setup(fixed_token="let-me-in", now=cast.NOW)
     assert token is not None
     return token
 
@@ -152,4 +157,42 @@ def test_every_password_is_hashed_and_checked_away_from_the_event_loop(parts: Ru
     stranger.post("/login", {"username": "mara", "password": "guess-number-one"})
     stranger.post("/login", {"username": "nobody", "password": "guess-number-one"})
 
-    assert offloaded == ["hash", "_verify", "_verify"]
+    assert offloaded == [passwords._hash.__name__, *[passwords._verify.__name__] * 2]
+
+
+def test_a_cookie_from_before_the_sign_in_is_neither_taken_nor_kept(stranger: Browser) -> None:
+    stranger.client.set_cookie("rm_session", "rmu_known-to-somebody-else", domain="localhost")
+
+    stranger.post("/login", {"username": "alice", "password": cast.PASSWORD})
+
+    kept = stranger.client.get_cookie("rm_session")
+    assert kept is not None and kept.value != "rmu_known-to-somebody-else"
+    assert Session.select().count() == 1
+    attacker = Browser(stranger.client.application.test_client())
+    attacker.client.set_cookie("rm_session", "rmu_known-to-somebody-else", domain="localhost")
+    assert attacker.get("/").status == 303
+
+
+def test_the_session_that_was_open_before_ends_with_the_sign_in(
+    browser_of: Callable[[Actor], Browser], app: Flask
+) -> None:
+    browser = browser_of(cast.BOB)
+    planted = browser.client.get_cookie("rm_session")
+    assert planted is not None
+
+    browser.post("/login", {"username": "alice", "password": cast.PASSWORD})
+
+    attacker = Browser(app.test_client())
+    attacker.client.set_cookie("rm_session", planted.value, domain="localhost")
+    assert attacker.get("/").status == 303
+    assert "alice" in browser.get("/").text(".nav__user")
+
+
+def test_a_page_that_is_looked_at_says_when_and_a_live_stream_does_not(alice: Browser, clock: Clock) -> None:
+    clock.now = cast.NOW + timedelta(minutes=5)
+    alice.client.get("/live/alerts").close()
+    assert Session.get().last_seen_at == cast.NOW
+
+    alice.get("/alerts")
+
+    assert Session.get().last_seen_at == clock.now
