@@ -3,25 +3,19 @@
 from datetime import datetime
 from typing import Any
 
-from flask import g, request
+from flask import request
 
-from rm.domain.actors import Actor
-from rm.errors import Invalid, Unauthorised
+from rm.api import caller
+from rm.domain.jobs import to_read
+from rm.errors import Invalid
+from rm.services import enrolments
 from rm.services.schedule_sets import FEATURE
 from rm.services.source_group_forms import SourceGroupForm, form_of
 from rm.services.template_forms import GROUP_FIELDS
 from rm.shared import instants
 from rm.store.host_rows import HostGroup, HostRow
-from rm.store.models import Alert, Job, PendingHost, Release, Repository, SourceGroup, User
+from rm.store.models import Alert, EnrolmentToken, Job, PendingHost, Release, Repository, SourceGroup
 from rm.store.pending_hosts import Resemblance
-
-
-def actor() -> Actor:
-    """Who calls, as the guard found them; raises Unauthorised when nobody is signed in."""
-    user: User | None = g.get("user")
-    if user is None:
-        raise Unauthorised("Sign in first.")
-    return Actor(kind="user", name=user.username, id=user.id, address=request.remote_addr or "", role=user.role)
 
 
 def body() -> dict[str, Any]:
@@ -160,6 +154,17 @@ def group_verdict(found: HostGroup) -> dict[str, Any]:
     }
 
 
+def enrolment_token(found: EnrolmentToken, plain: str, *, base_url: str) -> dict[str, Any]:
+    """A fresh token with its text and the line that uses it."""
+    is_again = found.host_id is not None
+    return {
+        "id": found.id,
+        "token": plain,
+        "expires_at": instant(found.expires_at),
+        "install_command": enrolments.install_command(base_url=base_url, token=plain, again=is_again),
+    }
+
+
 def repository(found: Repository) -> dict[str, Any]:
     return {
         "id": found.id,
@@ -197,6 +202,8 @@ def alert(found: Alert) -> dict[str, Any]:
         "resolved_at": instant(found.resolved_at),
         "resolved_by": found.resolved_by or None,
         "note": found.note,
+        "incident_id": found.incident_id,
+        "snoozed_until": instant(found.snoozed_until),
     }
 
 
@@ -240,7 +247,17 @@ def group_form(form: SourceGroupForm) -> dict[str, Any]:
     return {name: getattr(form, name) for name in GROUP_FIELDS}
 
 
+def _waits_for(found: Job) -> str | None:
+    """What a job waits for; whoever may see some hosts only is not told on which other one that runs."""
+    if not caller.scope():
+        return found.waits_for or None
+    return "waits for its turn at the repository" if found.waits_for else None
+
+
 def job(found: Job) -> dict[str, Any]:
+    """The job, without names of files in snapshots for who may not look into those."""
+    may_read = caller.may(to_read(found.kind))
+    progress = found.progress or {}
     return {
         "id": found.id,
         "kind": found.kind,
@@ -250,7 +267,7 @@ def job(found: Job) -> dict[str, Any]:
         "repository_id": found.repository_id,
         "source_group": found.source_group or None,
         "reason": found.reason,
-        "message": found.message,
+        "message": found.message if may_read else "",
         "exit_code": found.exit_code,
         "requested_by": found.requested_by,
         "schedule_id": found.schedule_id or None,
@@ -258,12 +275,12 @@ def job(found: Job) -> dict[str, Any]:
         "why_late": found.why_late or None,
         "attempt": found.attempt,
         "created_at": instant(found.created_at),
-        "waits_for": found.waits_for or None,
+        "waits_for": _waits_for(found),
         "expires_at": instant(found.expires_at) if found.state == "queued" else None,
         "started_at": instant(found.started_at),
         "finished_at": instant(found.finished_at),
         "cancel_requested_at": instant(found.cancel_requested_at),
-        "progress": found.progress or None,
+        "progress": (progress if may_read else {**progress, "current_files": []}) if progress else None,
         "summary": found.summary,
     }
 

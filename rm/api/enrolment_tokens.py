@@ -5,11 +5,14 @@ from typing import Any
 
 from flask import Blueprint
 
-from rm.api import documents
+from rm.api import caller, documents
+from rm.api.operations import FILTERED, operation
+from rm.api.shapes import ref
 from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
-from rm.services import enrolments
+from rm.services import enrolments, token_scope
+from rm.store import enrolments as stored
 
 routes = Blueprint("api_enrolment_tokens", __name__, url_prefix="/api/v1/enrolment-tokens")
 
@@ -18,6 +21,7 @@ MAX_SECONDS = 366 * 24 * 3600
 
 @routes.post("")
 @allows("hosts.add")
+@operation({201: ref("EnrolmentToken")}, body=ref("NewEnrolmentToken"), scope=FILTERED)
 def mint() -> tuple[dict[str, Any], int]:
     """A token, shown this once, and the line that uses it."""
     parts = runtime()
@@ -25,17 +29,31 @@ def mint() -> tuple[dict[str, Any], int]:
     seconds = documents.whole(body, "expires_in_seconds", 3600)
     if not 0 < seconds <= MAX_SECONDS:
         raise Invalid({"expires_in_seconds": "Choose between one minute and 30 days."})
+    tags = documents.texts(body, "tags")
+    if caller.scope():
+        token_scope.check_tags(caller.scope(), tags)
     token, plain = enrolments.mint_token(
-        parts.bus,
-        actor=documents.actor(),
-        now=parts.clock(),
-        max_uses=documents.whole(body, "max_uses", 1),
-        lifetime=timedelta(seconds=seconds),
-        tags=tuple(documents.texts(body, "tags")),
-    )
+        parts.bus, actor=caller.actor(), now=parts.clock(), max_uses=documents.whole(body, "max_uses", 1),
+        lifetime=timedelta(seconds=seconds), tags=tuple(tags),
+    )  # fmt: skip
+    return documents.enrolment_token(token, plain, base_url=parts.settings.base_url), 201
+
+
+@routes.get("/<token_id>")
+@allows("hosts.add")
+@operation({200: ref("EnrolmentTokenSeen")})
+def show(token_id: str) -> dict[str, Any]:
+    """How far it is: which hosts came in with it, and whether it still lets any in."""
+    found = stored.get_token(token_id)
+    is_open = found.revoked_at is None and found.expires_at > runtime().clock() and found.uses < found.max_uses
     return {
-        "id": token.id,
-        "token": plain,
-        "expires_at": documents.instant(token.expires_at),
-        "install_command": enrolments.install_command(base_url=parts.settings.base_url, token=plain),
-    }, 201
+        "id": found.id,
+        "is_open": is_open,
+        "uses": found.uses,
+        "max_uses": found.max_uses,
+        "tags": found.tags,
+        "created_by": found.created_by,
+        "created_at": documents.instant(found.created_at),
+        "expires_at": documents.instant(found.expires_at),
+        "host_ids": [host.id for host in stored.hosts_of_token(token_id)[:1000]],
+    }

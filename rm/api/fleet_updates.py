@@ -5,7 +5,9 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from rm.api import documents
+from rm.api import caller, documents
+from rm.api.operations import operation
+from rm.api.shapes import ID, page_of, ref, text, whole
 from rm.domain import fleet_explain
 from rm.domain.fleet_options import NAMES, parse_options
 from rm.domain.permissions import allows
@@ -24,6 +26,7 @@ MANAGE = "fleet_updates.manage"
 
 @routes.get("")
 @allows("fleet.view")
+@operation({200: page_of("FleetUpdateHead", cursor=ID)}, query={"before": text(64)})
 def index() -> dict[str, Any]:
     """Those that were started, the newest first, without their hosts; `next` goes into ?before=, or is null."""
     found = fleet_updates.list_page(limit=PAGE, before_id=request.args.get("before"))
@@ -32,9 +35,10 @@ def index() -> dict[str, Any]:
 
 @routes.post("")
 @allows(MANAGE)
+@operation({201: ref("FleetUpdate")}, body=ref("NewFleetUpdate"))
 def create() -> tuple[dict[str, Any], int]:
     """Plan, and start unless it is a dry run, whose plan can be started later."""
-    parts, body, actor = runtime(), documents.body(), documents.actor()
+    parts, body, actor = runtime(), documents.body(), caller.actor()
     strange = sorted(set(body) - {*NAMES, "dry_run"})
     if strange:
         raise Invalid({name[:50]: "There is no such option." for name in strange[:10]})
@@ -46,12 +50,15 @@ def create() -> tuple[dict[str, Any], int]:
 
 @routes.get("/<fleet_update_id>")
 @allows("fleet.view")
+@operation({200: ref("FleetUpdate")})
 def show(fleet_update_id: str) -> dict[str, Any]:
+    """One fleet update with its hosts and what happens next."""
     return document(fleet_updates.get(fleet_update_id))
 
 
 @routes.get("/<fleet_update_id>/events")
 @allows("fleet.view")
+@operation({200: page_of("FleetUpdateEvent")}, query={"after": whole(0, 2**53)})
 def events(fleet_update_id: str) -> dict[str, Any]:
     """What happened, in order; `next` goes into ?after=, or is null."""
     after = documents.number("after", 0, 2**53)
@@ -61,6 +68,7 @@ def events(fleet_update_id: str) -> dict[str, Any]:
 
 @routes.get("/<fleet_update_id>/hosts/<host_id>/explain")
 @allows("fleet.view")
+@operation({200: ref("FleetUpdateExplained")})
 def explain(fleet_update_id: str, host_id: str) -> dict[str, Any]:
     """Why this host is not being updated now, in a sentence."""
     now = runtime().clock()
@@ -71,6 +79,7 @@ def explain(fleet_update_id: str, host_id: str) -> dict[str, Any]:
 
 @routes.post("/<fleet_update_id>/start")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("FleetUpdateStart"), may_be_empty=True)
 def start(fleet_update_id: str) -> dict[str, Any]:
     """Start a dry run's plan; with accept_changes the fleet as it is now."""
     accepts = _flag(documents.body_or_nothing(), "accept_changes")
@@ -79,18 +88,23 @@ def start(fleet_update_id: str) -> dict[str, Any]:
 
 @routes.post("/<fleet_update_id>/pause")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("Reason"), may_be_empty=True)
 def pause(fleet_update_id: str) -> dict[str, Any]:
+    """Start nothing new; what has begun to swap finishes."""
     return _steered(service.pause, fleet_update_id, reason=_reason())
 
 
 @routes.post("/<fleet_update_id>/resume")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("Reason"), may_be_empty=True)
 def resume(fleet_update_id: str) -> dict[str, Any]:
+    """Go on after a pause or a halt."""
     return _steered(service.resume, fleet_update_id, reason=_reason())
 
 
 @routes.post("/<fleet_update_id>/cancel")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("FleetUpdateCancel"), may_be_empty=True)
 def cancel(fleet_update_id: str) -> dict[str, Any]:
     """Softly after the current hosts, or hard; the default is soft."""
     mode = documents.text(documents.body_or_nothing(), "mode", "soft")
@@ -99,24 +113,31 @@ def cancel(fleet_update_id: str) -> dict[str, Any]:
 
 @routes.post("/<fleet_update_id>/retry-failed")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("FleetUpdateHosts"), may_be_empty=True)
 def retry_failed(fleet_update_id: str) -> dict[str, Any]:
+    """Try the failed hosts again, or these of them."""
     return _steered(service.retry_failed, fleet_update_id, reason=_reason(), host_ids=_host_ids())
 
 
 @routes.post("/<fleet_update_id>/skip")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("FleetUpdateHosts"), may_be_empty=True)
 def skip(fleet_update_id: str) -> dict[str, Any]:
+    """Leave hosts out; wants a reason."""
     return _steered(service.skip, fleet_update_id, reason=_reason(), host_ids=_host_ids())
 
 
 @routes.post("/<fleet_update_id>/rollback")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("Reason"), may_be_empty=True)
 def roll_back(fleet_update_id: str) -> dict[str, Any]:
+    """Roll the updated hosts back, the newest first; wants a reason."""
     return _steered(service.roll_back, fleet_update_id, reason=_reason())
 
 
 @routes.post("/<fleet_update_id>/close")
 @allows(MANAGE)
+@operation({200: ref("FleetUpdate")}, body=ref("Reason"), may_be_empty=True)
 def close(fleet_update_id: str) -> dict[str, Any]:
     """End a run that only waits for hosts that are offline."""
     return _steered(service.close, fleet_update_id, reason=_reason())
@@ -188,9 +209,7 @@ def _prospects(found: FleetUpdate, now: datetime) -> dict[str, Any]:
 
 def _steered(service_call: Any, fleet_update_id: str, **chosen: Any) -> dict[str, Any]:
     parts = runtime()
-    found = service_call(
-        parts.bus, fleet_update_id=fleet_update_id, actor=documents.actor(), now=parts.clock(), **chosen
-    )
+    found = service_call(parts.bus, fleet_update_id=fleet_update_id, actor=caller.actor(), now=parts.clock(), **chosen)
     return document(found)
 
 

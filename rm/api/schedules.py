@@ -5,7 +5,9 @@ from typing import Any
 
 from flask import Blueprint
 
-from rm.api import documents
+from rm.api import caller, documents
+from rm.api.operations import BY_PATH, operation
+from rm.api.shapes import OFFSET, page_of, ref
 from rm.domain.permissions import allows
 from rm.runtime import runtime
 from rm.services import schedule_outlook
@@ -22,6 +24,7 @@ PAGE = 100
 
 @routes.get("/schedules")
 @allows("fleet.view")
+@operation({200: page_of("Schedule")}, scope=BY_PATH)
 def index(host_id: str) -> dict[str, Any]:
     """Every schedule of a host with its next runs, in UTC and without the jitter."""
     found = schedule_outlook.list_for_host(host_id, now=runtime().clock())
@@ -30,12 +33,15 @@ def index(host_id: str) -> dict[str, Any]:
 
 @routes.get("/schedules/<schedule_id>")
 @allows("fleet.view")
+@operation({200: ref("Schedule")}, scope=BY_PATH)
 def show(host_id: str, schedule_id: str) -> dict[str, Any]:
+    """One schedule with its next runs."""
     return _shown(schedules.get(schedule_id, host_id=host_id))
 
 
 @routes.post("/schedules")
 @allows("schedules.edit")
+@operation({201: ref("Schedule")}, body=ref("NewSchedule"), scope=BY_PATH)
 def create(host_id: str) -> tuple[dict[str, Any], int]:
     """A new schedule; `name`, `groups` (ids) and one of `cron` and `every_minutes` must be there."""
     body = documents.body()
@@ -45,6 +51,7 @@ def create(host_id: str) -> tuple[dict[str, Any], int]:
 
 @routes.put("/schedules/<schedule_id>")
 @allows("schedules.edit")
+@operation({200: ref("Schedule")}, body=ref("ScheduleForm"), scope=BY_PATH)
 def change(host_id: str, schedule_id: str) -> dict[str, Any]:
     """A changed schedule; what the body does not name stays as it is."""
     found = schedules.get(schedule_id, host_id=host_id)
@@ -58,16 +65,19 @@ def change(host_id: str, schedule_id: str) -> dict[str, Any]:
 
 @routes.delete("/schedules/<schedule_id>")
 @allows("schedules.edit")
+@operation({204: ""}, scope=BY_PATH)
 def remove(host_id: str, schedule_id: str) -> tuple[str, int]:
+    """Forget a schedule; nothing that ran is lost."""
     parts = runtime()
     service.remove(
-        parts.bus, parts.vault, host_id=host_id, schedule_id=schedule_id, actor=documents.actor(), now=parts.clock()
+        parts.bus, parts.vault, host_id=host_id, schedule_id=schedule_id, actor=caller.actor(), now=parts.clock()
     )
     return "", 204
 
 
 @routes.get("/skipped-runs")
 @allows("fleet.view")
+@operation({200: page_of("SkippedRun")}, query={"offset": OFFSET}, scope=BY_PATH)
 def skipped(host_id: str) -> dict[str, Any]:
     """Runs that were due and did not take place, the latest first; `next` goes into ?offset=, or is null."""
     host = hosts.get(host_id)
@@ -102,7 +112,7 @@ def _save(host_id: str, schedule_id: str | None, wanted: ScheduleForm) -> Schedu
         host_id=host_id,
         schedule_id=schedule_id,
         form=wanted,
-        actor=documents.actor(),
+        actor=caller.actor(),
         now=parts.clock(),
     )
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from flask import Blueprint
 
-from rm.api import documents
+from rm.api import caller, documents
+from rm.api.operations import BY_PATH, operation
+from rm.api.shapes import page_of, ref
 from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
@@ -23,19 +25,24 @@ _NUMBERS = ("retries", "retry_minutes", "upload_kib", "download_kib", "hook_seco
 
 @routes.get("")
 @allows("fleet.view")
+@operation({200: page_of("SourceGroup")}, scope=BY_PATH)
 def index(host_id: str) -> dict[str, Any]:
+    """Every source group of a host."""
     host = hosts.get(host_id)
     return {"items": [documents.source_group(group) for group in source_groups.list_for_host(host.id)], "next": None}
 
 
 @routes.get("/<group_id>")
 @allows("fleet.view")
+@operation({200: ref("SourceGroup")}, scope=BY_PATH)
 def show(host_id: str, group_id: str) -> dict[str, Any]:
+    """One source group."""
     return documents.source_group(source_groups.get(group_id, host_id=host_id))
 
 
 @routes.post("")
 @allows("sources.edit")
+@operation({201: ref("SourceGroup")}, body=ref("NewSourceGroup"), scope=BY_PATH)
 def create(host_id: str) -> tuple[dict[str, Any], int]:
     """A new group; `name` and `includes` must be there, the rest has defaults."""
     body = documents.body()
@@ -45,6 +52,7 @@ def create(host_id: str) -> tuple[dict[str, Any], int]:
 
 @routes.put("/<group_id>")
 @allows("sources.edit")
+@operation({200: ref("SourceGroup")}, body=ref("SourceGroupForm"), scope=BY_PATH)
 def change(host_id: str, group_id: str) -> dict[str, Any]:
     """A changed group; what the body does not name stays as it is."""
     existing = source_groups.get(group_id, host_id=host_id)
@@ -53,10 +61,11 @@ def change(host_id: str, group_id: str) -> dict[str, Any]:
 
 @routes.delete("/<group_id>")
 @allows("sources.edit")
+@operation({204: ""}, scope=BY_PATH)
 def remove(host_id: str, group_id: str) -> tuple[str, int]:
     """Forget a group; its snapshots stay."""
     parts = runtime()
-    service.remove(parts.bus, host_id=host_id, group_id=group_id, actor=documents.actor(), now=parts.clock())
+    service.remove(parts.bus, host_id=host_id, group_id=group_id, actor=caller.actor(), now=parts.clock())
     return "", 204
 
 
@@ -85,6 +94,6 @@ def _save(host_id: str, group_id: str | None, wanted: SourceGroupForm) -> Any:
         group_id=group_id,
         form=wanted,
         typed_name=documents.text(documents.body(), "typed_name", ""),
-        actor=documents.actor(),
+        actor=caller.actor(),
         now=parts.clock(),
     )

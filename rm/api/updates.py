@@ -4,7 +4,9 @@ from typing import Any
 
 from flask import Blueprint
 
-from rm.api import documents
+from rm.api import caller, documents
+from rm.api.operations import BY_PATH, operation
+from rm.api.shapes import ref
 from rm.domain.permissions import allows
 from rm.domain.update_words import standing
 from rm.errors import Invalid
@@ -19,6 +21,7 @@ routes = Blueprint("api_updates", __name__, url_prefix="/api/v1/hosts")
 
 @routes.post("/<host_id>/update")
 @allows("updates.run")
+@operation({202: ref("AttemptOrdered")}, body=ref("UpdateOrder"), may_be_empty=True, scope=BY_PATH)
 def order(host_id: str) -> tuple[dict[str, Any], int]:
     """An attempt to bring a host to the current release; again: the same. The body may be empty.
 
@@ -28,7 +31,7 @@ def order(host_id: str) -> tuple[dict[str, Any], int]:
     body = documents.body_or_nothing()
     soak_seconds = documents.whole(body, "soak_seconds", 0) if "soak_seconds" in body else None
     attempt = service.order(
-        parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock(), force=_flag(body, "force"),
+        parts.bus, host_id=host_id, actor=caller.actor(), now=parts.clock(), force=_flag(body, "force"),
         reason=documents.text(body, "reason", ""), soak_seconds=soak_seconds,
     )  # fmt: skip
     return {"attempt_id": attempt.job_id}, 202
@@ -36,30 +39,33 @@ def order(host_id: str) -> tuple[dict[str, Any], int]:
 
 @routes.post("/<host_id>/rollback")
 @allows("updates.run")
+@operation({202: ref("AttemptOrdered")}, body=ref("Reason"), may_be_empty=True, scope=BY_PATH)
 def roll_back(host_id: str) -> tuple[dict[str, Any], int]:
     """An attempt to put the agent back that ran before the last update."""
     parts = runtime()
     reason = documents.text(documents.body_or_nothing(), "reason", "")
-    attempt = service.order_rollback(
-        parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock(), reason=reason
-    )
+    attempt = service.order_rollback(parts.bus, host_id=host_id, actor=caller.actor(), now=parts.clock(), reason=reason)
     return {"attempt_id": attempt.job_id}, 202
 
 
 @routes.post("/<host_id>/hold")
 @allows("hosts.hold")
+@operation({200: ref("Host")}, body=ref("Reason"), may_be_empty=True, scope=BY_PATH)
 def hold(host_id: str) -> dict[str, Any]:
+    """Keep a host from being updated; wants a reason."""
     parts = runtime()
     reason = documents.text(documents.body_or_nothing(), "reason", "")
-    service.hold(parts.bus, host_id=host_id, reason=reason, actor=documents.actor(), now=parts.clock())
+    service.hold(parts.bus, host_id=host_id, reason=reason, actor=caller.actor(), now=parts.clock())
     return documents.host(hosts.row(host_id, now=parts.clock()))
 
 
 @routes.post("/<host_id>/unhold")
 @allows("hosts.hold")
+@operation({200: ref("Host")}, scope=BY_PATH)
 def unhold(host_id: str) -> dict[str, Any]:
+    """Let a held host be updated again."""
     parts = runtime()
-    service.unhold(parts.bus, host_id=host_id, actor=documents.actor(), now=parts.clock())
+    service.unhold(parts.bus, host_id=host_id, actor=caller.actor(), now=parts.clock())
     return documents.host(hosts.row(host_id, now=parts.clock()))
 
 

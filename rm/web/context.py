@@ -7,6 +7,7 @@ from flask import g, request
 from rm.domain import permissions
 from rm.domain.actors import Actor
 from rm.runtime import runtime
+from rm.services.api_tokens import Program
 from rm.store.models import User
 
 
@@ -30,8 +31,17 @@ def user() -> User | None:
     return found
 
 
+def program() -> Program | None:
+    """The program that called with a token, if one did; only the API knows tokens."""
+    found: Program | None = g.get("program")
+    return found
+
+
 def actor() -> Actor:
     """Who acts in this request, as services and the audit know them; raises LookupError when nobody is signed in."""
+    called_by = program()
+    if called_by is not None:
+        return called_by.actor(request.remote_addr or "")
     found = user()
     if found is None:
         raise LookupError("nobody is signed in")
@@ -40,5 +50,5 @@ def actor() -> Actor:
 
 def may(permission: str) -> bool:
     """Whether whoever asks has the permission."""
-    found = user()
+    found = program() or user()
     return permissions.is_allowed(found.role if found else None, permission)

@@ -7,7 +7,8 @@ from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from rm.errors import Invalid, RmError, TooMany
-from rm.web.security import is_for_machines
+from rm.services.idempotency import InProgress
+from rm.web.security import API_PATH, is_for_machines
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ def on_named_error(error: RmError) -> Response:
         return on_bug(error)
     fields = error.fields if isinstance(error, Invalid) else {}
     response = answer(error.status, error.code, error.message, error.help, fields=fields)
-    if isinstance(error, TooMany):
+    if isinstance(error, (TooMany, InProgress)):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == 401 and request.path.startswith(API_PATH):
+        said = ', error="invalid_token"' if error.code == "token_refused" else ""
+        response.headers["WWW-Authenticate"] = f'Bearer realm="restic-manager"{said}'
     return response
 
 

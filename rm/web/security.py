@@ -11,13 +11,16 @@ from rm.config import Settings
 from rm.domain import permissions
 from rm.errors import Forbidden, RmError, Unauthorised
 from rm.runtime import runtime
-from rm.services import accounts
+from rm.services import api_tokens, sessions
+from rm.services.api_tokens import Program
 from rm.store.database import connection
 from rm.web import context
 
 log = logging.getLogger(__name__)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+API_PATH = "/api/"
+MAX_TOKEN = 200
 MACHINE_PATHS = ("/api/", "/agent/", "/ws/", "/live/", "/healthz", "/metrics")
 
 # Files whose address changes with their content.
@@ -52,7 +55,7 @@ def register(app: Flask) -> None:
 
 def guard() -> AnyResponse | None:
     """Let a request through, or answer it: signed out, not allowed, from another site, or a route nobody declared."""
-    g.user = None
+    g.user = g.program = g.session = None
     endpoint = request.endpoint
     if endpoint is None:  # no such page; the error page still shows who is signed in
         g.user = find_user()
@@ -63,34 +66,75 @@ def guard() -> AnyResponse | None:
         raise UndeclaredRoute("This page is not declared; nobody may open it.")
     if permission == permissions.AGENT or endpoint in VERSIONED:
         return None
-    refuse_other_origins()
-    g.user = find_user()
+    token = bearer_token()
+    if token is None:
+        refuse_other_origins()
+        g.user = find_user()
+    elif permission != permissions.PUBLIC:
+        # No browser sends this header by itself, so another site cannot use it.
+        g.program = find_program(token)
     if permission == permissions.PUBLIC or context.may(permission):
         return None
-    if g.user is None:
+    if g.user is None and g.program is None:
         return ask_to_sign_in()
+    if g.program is not None:
+        raise Forbidden(
+            f"The role of this token, {g.program.role}, does not allow this.", help="Use a token with a higher role."
+        )
     raise Forbidden(
         f"Your role, {g.user.role}, does not allow this.", help="Ask an administrator to do it or to change your role."
     )
 
 
+def bearer_token() -> str | None:
+    """The token that came with a request to the API; None without one, and for everything but the API."""
+    if not request.path.startswith(API_PATH):
+        return None
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip()[:MAX_TOKEN] if scheme.lower() == "bearer" else None
+
+
+def find_program(token: str) -> Program:
+    """The program whose token this is; raises Unauthorised, or TooMany."""
+    with connection():
+        return api_tokens.authenticate(
+            token, address=request.remote_addr or "", limits=runtime().limits, now=context.now()
+        )
+
+
 def find_user() -> Any:
     """The user whose session cookie came with this request, if it is still good."""
-    token = request.cookies.get(session_cookie())
+    token = session_token()
     if not token:
         return None
     with connection():
-        return accounts.find_session(token, context.now())
+        g.session = sessions.find(token, context.now())
+        if g.session is None:
+            return None
+        # A page that stands open is no sign of a person.
+        if not request.path.startswith("/live/"):
+            sessions.note_seen(g.session, now=context.now())
+        return g.session.user
+
+
+def session_token() -> str:
+    """The token that came with this request in the session's cookie; empty without one."""
+    return request.cookies.get(session_cookie(), "")[:MAX_TOKEN]
 
 
 def ask_to_sign_in() -> AnyResponse:
     if is_for_machines():
         raise Unauthorised("Sign in first.")
     target = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    location = "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
+    location = login_path(target)
     if request.headers.get("HX-Request"):
         return Response(status=401, headers={"HX-Redirect": "/login"})
     return redirect(location, 303)
+
+
+def login_path(target: str, path: str = "/login") -> str:
+    """The page that signs in and then leads to a path of this site."""
+    return path if target == "/" else f"{path}?next={quote(target, safe='/')}"
 
 
 def refuse_other_origins() -> None:
@@ -138,6 +182,21 @@ def session_cookie() -> str:
 def setup_cookie() -> str:
     """The name of the cookie that carries the setup link's token from the link to the form."""
     return _cookie("rm_setup")
+
+
+def link_cookie() -> str:
+    """The name of the cookie that carries a person's link from its address to the form."""
+    return _cookie("rm_link")
+
+
+def step_cookie() -> str:
+    """The name of the cookie of a sign-in that waits for its second factor."""
+    return _cookie("rm_step")
+
+
+def browser_cookie() -> str:
+    """The name of the cookie that proves, back from the sign-in provider, that this browser went there."""
+    return _cookie("rm_oidc")
 
 
 def set_cookie(response: AnyResponse, name: str, value: str, *, max_age: int | None) -> None:
