@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help venv demo run bench test lint fmt docs docs-watch agent release sbom image sweep lock clean
+.PHONY: help venv demo run bench test e2e lint fmt docs docs-watch screenshots agent release sbom image sweep lock clean
 
 help: ## list the verbs
 	@echo "restic-manager: make VERB"; echo
@@ -28,9 +28,24 @@ bench: venv dist/rm-agent ## measure it against named ceilings; ARGS=--quick is 
 	@$(PY) -m bench $(ARGS)
 
 test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
-	@scripts/system-packages --optional restic minisign
+	@scripts/system-packages --optional restic minisign promtool
 	@scripts/make-venv bench
+	@scripts/make-venv oidc
+	@scripts/make-venv schemathesis
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+e2e: venv ## the end-to-end tests: browser, real hosts, the image; STAGE=compose plays them in containers
+ifeq ($(STAGE),compose)
+	@scripts/system-packages --optional browser
+	@$(PY) -m e2e.prepare
+	@scripts/image restic-manager:e2e
+	@docker compose -f e2e/compose.e2e.yml build
+	@RM_E2E_STAGE=compose $(PY) -m pytest e2e $(ARGS)
+else
+	@scripts/system-packages --optional restic browser machines image
+	@scripts/newer-restic >/dev/null
+	@$(PY) -m pytest e2e $(ARGS)
+endif
 
 lint: venv ## ruff, import-linter, mypy, djlint, shellcheck where it is installed
 	$(PY) -m ruff check .
@@ -47,12 +62,19 @@ fmt: venv ## put the Python code in order
 docs: venv ## write the generated pages, then build the documentation into ./site
 	@$(PY) -m scripts.protocol_page
 	@$(PY) -m scripts.settings_page
+	@$(PY) -m scripts.metrics_page
+	@$(PY) -m scripts.http_page
+	@$(PY) -m scripts.cli_page
 	@scripts/make-venv docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
 
 docs-watch: venv ## the documentation on http://127.0.0.1:8000, built anew at each change
 	@scripts/make-venv docs
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs serve
+
+screenshots: venv dist/rm-agent ## take the pictures of the documentation anew; ARGS=signals (or backup, nights, updates) some of them
+	@scripts/system-packages restic browser
+	@$(PY) -m scripts.screenshots $(ARGS)
 
 agent: dist/rm-agent ## build the agent into dist/rm-agent
 
@@ -80,5 +102,5 @@ lock: venv ## compile requirements/*.in into the lock files; ARGS=--upgrade take
 	@scripts/lock $(ARGS)
 
 clean: ## remove what the other verbs can make again (never ./data)
-	@rm -rf .venv .venv-docs .venv-bench dist build site test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-* dist build site test-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

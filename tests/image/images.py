@@ -5,7 +5,10 @@ import re
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo.person import Person
@@ -41,6 +44,32 @@ class Images:
             if Path("/etc/pip.conf").exists()
             else f"-v {CERTIFICATES}:{CERTIFICATES}:ro",
         }
+
+
+def missing() -> str:
+    """What keeps this machine from building images; empty when nothing does."""
+    absent = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
+    if os.getuid() == 0 and not absent:
+        return ""
+    return f"needs root, {' and '.join(absent) or 'which is missing'} (scripts/system-packages image)"
+
+
+@contextmanager
+def image_store() -> Iterator[Images]:
+    """A store with the base image in it, that is gone after the block."""
+    # Not pytest's own directory: an overlay cannot keep its layers on another overlay, which /tmp may be.
+    store = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="restic-manager-images-"))
+    (store / "storage.conf").write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{store / "graph"}"\nrunroot = "{store / "run"}"\n'
+    )
+    found = Images(store)
+    try:
+        found.run(str(ROOT / "scripts" / "image-base"), BASE)
+        yield found
+    finally:
+        for command in (["buildah", "rm", "--all"], ["buildah", "rmi", "--all", "--force"]):
+            subprocess.run(command, env=found.environment, capture_output=True, check=False, timeout=60)
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def tree(place: Path, version: str, release: Path) -> Path:
@@ -107,6 +136,7 @@ class Sealed:
     name: str
     port: int
     data: Path
+    more: dict[str, str] = field(default_factory=dict)
     root: str = ""
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -126,6 +156,7 @@ class Sealed:
         settings = {
             "PATH": "/app/.venv/bin:/usr/bin:/bin", "RM_LISTEN": f"127.0.0.1:{self.port}", "RM_BASE_URL": self.url,
             "RM_DATA_DIR": "/data", "RM_SETUP_TOKEN": "setup", "RM_RELEASE_DIR": "/app/dist/release",
+            **self.more,
         }  # fmt: skip
         inside = (
             'set -e; mount --bind "$1" "$1"; mount --rbind /dev "$1/dev"; mount -t tmpfs tmpfs "$1/tmp";'

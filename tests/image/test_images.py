@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from demo.machine import Machine
 from demo.person import Person
 from demo.releases import Releases
-from tests.image.images import BASE, USER, Container, Images, Sealed, tree
+from tests.image.images import USER, Container, Images, Sealed, image_store, missing, tree
 from tests.install.server import PASSWORD, ROOT, free_port, until
 from tests.stopwatch import Stopwatch
 
@@ -23,22 +22,11 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(400, func_only=True)]
 
 @pytest.fixture(scope="module")
 def images() -> Iterator[Images]:
-    absent = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
-    if os.getuid() != 0 or absent:
-        pytest.skip(f"needs root, {' and '.join(absent) or 'which is missing'} (scripts/system-packages image)")
-    # Not pytest's own directory: an overlay cannot keep its layers on another overlay, which /tmp may be.
-    store = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="restic-manager-images-"))
-    (store / "storage.conf").write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{store / "graph"}"\nrunroot = "{store / "run"}"\n'
-    )
-    found = Images(store)
-    found.run(str(ROOT / "scripts" / "image-base"), BASE)
-    yield found
-    subprocess.run(["buildah", "rm", "--all"], env=found.environment, capture_output=True, check=False, timeout=60)
-    subprocess.run(
-        ["buildah", "rmi", "--all", "--force"], env=found.environment, capture_output=True, check=False, timeout=60
-    )
-    shutil.rmtree(store, ignore_errors=True)
+    absent = missing()
+    if absent:
+        pytest.skip(absent)
+    with image_store() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
