@@ -14,6 +14,8 @@ from bench import machine, report
 from bench.figures import Row
 from bench.rows import (
     agent,
+    alerts,
+    api,
     backup,
     browse,
     browser,
@@ -24,6 +26,7 @@ from bench.rows import (
     floods,
     idle,
     ingest,
+    metrics,
     rollout,
     snapshots,
     storm,
@@ -64,7 +67,15 @@ PLANS = {
     ),
     "dashboard": Plan(dashboard.measure, {"hosts": 10_000, "requests": 100}, {"hosts": 1000, "requests": 30}),
     "due": Plan(due.measure, {"hosts": 3000, "seconds": 60}, {"hosts": 200, "seconds": 5}, full_seconds=600),
+    "alerts": Plan(alerts.measure, {"hosts": 10_000}, {"hosts": 500}, full_seconds=240),
+    "api": Plan(api.measure, {"hosts": 10_000, "requests": 100}, {"hosts": 1000, "requests": 30}),
     "snapshots": Plan(snapshots.measure, {"snapshots": 5000, "requests": 100}, {"snapshots": 1000, "requests": 30}),
+    "metrics": Plan(
+        metrics.measure,
+        {"hosts": 10_000, "beating": 1000, "beat_seconds": 3, "rounds": 5},
+        {"hosts": 1000, "beating": 100, "beat_seconds": 1, "rounds": 2},
+        full_seconds=240,
+    ),
     "fanout": Plan(
         fanout.measure,
         {"hosts": 1000, "browsers": 50, "rate": 200, "seconds": 10},

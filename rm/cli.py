@@ -7,16 +7,19 @@ from pathlib import Path
 import click
 from flask.cli import AppGroup
 
+from rm import care_cli
 from rm.domain.actors import SERVER
 from rm.domain.permissions import ROLES
 from rm.errors import Conflict, Invalid, RmError
 from rm.runtime import runtime
-from rm.services import accounts, enrolments, releases
+from rm.services import api_tokens, enrolments, first_run, password_changes, releases, second_factor
 from rm.store import database
 from rm.store import releases as stored_releases
 from rm.store.models import Release
 
 rm_commands = AppGroup("rm", help="restic-manager's own commands.")
+for _command in care_cli.COMMANDS:
+    rm_commands.add_command(_command)
 
 
 def _fail(error: RmError) -> None:
@@ -30,7 +33,7 @@ def _create_user(username: str, role: str) -> None:
     password = sys.stdin.readline().rstrip("\n")
     try:
         with database.connection():
-            user = accounts.create_user(
+            user = first_run.create_user(
                 parts.bus, username=username, password=password, role=role, now=parts.clock(), offload=parts.offload
             )
     except RmError as error:
@@ -54,19 +57,65 @@ def create_user(username: str, role: str) -> None:
     _create_user(username, role)
 
 
-@rm_commands.command("create-token")
-@click.option("--kind", required=True, type=click.Choice(["enrolment"]))
-@click.option("--uses", default=1, show_default=True)
-@click.option("--hours", default=1, show_default=True)
-@click.option("--tag", "tags", multiple=True)
-def create_token(kind: str, uses: int, hours: int, tags: tuple[str, ...]) -> None:
-    """Mint an enrolment token and print it, once."""
+@rm_commands.command("set-password")
+@click.option("--username", required=True)
+def set_password(username: str) -> None:
+    """Give a user another password, read from standard input, enable them, and end their sessions."""
+    parts = runtime()
+    password = sys.stdin.readline().rstrip("\n")
+    try:
+        with database.connection():
+            user = password_changes.set_by_server(
+                parts.bus, username=username, password=password, now=parts.clock(), offload=parts.offload
+            )
+    except RmError as error:
+        _fail(error)
+    else:
+        asked = ", and a code of their second factor is asked for" if user.totp_confirmed_at else ""
+        click.echo(f"{user.role} {user.username} can sign in with this password{asked}")
+
+
+@rm_commands.command("reset-second-factor")
+@click.option("--username", required=True)
+def reset_second_factor(username: str) -> None:
+    """Take away the second factor of a user who lost it, and end their sessions."""
     parts = runtime()
     try:
         with database.connection():
-            _, plain = enrolments.mint_token(
-                parts.bus, actor=SERVER, now=parts.clock(), max_uses=uses, lifetime=timedelta(hours=hours), tags=tags
-            )
+            user = password_changes.find_named(username)
+            second_factor.reset(parts.bus, user_id=user.id, actor=SERVER, now=parts.clock())
+    except RmError as error:
+        _fail(error)
+    else:
+        click.echo(f"{user.username} signs in with the password alone now")
+
+
+@rm_commands.command("create-token")
+@click.option("--kind", required=True, type=click.Choice(["enrolment", "api"]))
+@click.option("--tag", "tags", multiple=True, help="enrolment: hosts get it; api: only hosts with one.")
+@click.option("--uses", default=1, show_default=True, help="enrolment: how many hosts.")
+@click.option("--hours", default=1, show_default=True, help="enrolment: how long it lets hosts in.")
+@click.option("--name", default="", help="api: what uses it.")
+@click.option("--role", type=click.Choice(ROLES), help="api: what it may do.")
+@click.option("--days", default=api_tokens.DEFAULT_DAYS, show_default=True, help="api: how long it is good.")
+@click.option("--never-expires", is_flag=True, help="api: until it is revoked.")
+def create_token(
+    kind: str, tags: tuple[str, ...], uses: int, hours: int, name: str, role: str | None, days: int, never_expires: bool
+) -> None:
+    """Make a token that lets hosts in, or one that a program uses the API with, and print it, once."""
+    parts, plain = runtime(), ""
+    try:
+        with database.connection():
+            if kind == "api":
+                _, plain = api_tokens.create(
+                    parts.bus, name=name, role=role or "", tags=tags, days=None if never_expires else days,
+                    actor=SERVER, now=parts.clock(),
+                )  # fmt: skip
+            else:
+                _, plain = enrolments.mint_token(
+                    parts.bus, actor=SERVER, now=parts.clock(), max_uses=uses, lifetime=timedelta(hours=hours),
+                    tags=tags,
+                )  # fmt: skip
     except RmError as error:
         _fail(error)
     else:

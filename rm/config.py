@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from rm.domain import addresses
 from rm.domain.update_timing import ATTEMPT_SECONDS, FLEET_SECONDS, LEAST_ATTEMPT_SECONDS, Timing
 from rm.errors import NotReady
 
@@ -67,13 +68,50 @@ class Settings:
     )
     metrics_token: str = setting(
         "",
-        "Bearer token that /metrics wants. Without this and RM_METRICS_TRUSTED_CIDR there is no /metrics; "
-        "with both set, both are needed.",
+        "Bearer token that opens /metrics, as does one made under Settings, Metrics. Without either and without "
+        "RM_METRICS_TRUSTED_CIDR there is no /metrics; with a token and networks set, both are needed.",
         env="RM_METRICS_TOKEN",
         is_secret=True,
     )
     metrics_trusted_cidr: tuple[Network, ...] = setting(
         (), "CIDRs of addresses that may read /metrics.", env="RM_METRICS_TRUSTED_CIDR"
+    )
+    oidc_issuer: str = setting(
+        "",
+        "Issuer of the OpenID Connect provider whose people may sign in, exactly as its discovery document names it; "
+        "https, or http on loopback. Needs RM_OIDC_CLIENT_ID and at least one role.",
+        env="RM_OIDC_ISSUER",
+    )
+    oidc_client_id: str = setting("", "Name of this server at the provider.", env="RM_OIDC_CLIENT_ID")
+    oidc_client_secret: str = setting(
+        "", "The client's secret; none for a public client.", env="RM_OIDC_CLIENT_SECRET", is_secret=True
+    )
+    oidc_scopes: str = setting(
+        "openid profile", "What is asked for, with spaces between; must hold openid.", env="RM_OIDC_SCOPES"
+    )
+    oidc_role_claim: str = setting(
+        "groups",
+        "Claim that says what somebody may do here: a text or a list; dots lead into objects, as in "
+        "realm_access.roles.",
+        env="RM_OIDC_ROLE_CLAIM",
+    )
+    oidc_role_admin: tuple[str, ...] = setting(
+        (), "Values of the role claim that make an administrator, with commas between.", env="RM_OIDC_ROLE_ADMIN"
+    )
+    oidc_role_operator: tuple[str, ...] = setting(
+        (), "Values of the role claim that make an operator.", env="RM_OIDC_ROLE_OPERATOR"
+    )
+    oidc_role_viewer: tuple[str, ...] = setting(
+        (),
+        "Values of the role claim that make a viewer. Who matches none of the three is refused.",
+        env="RM_OIDC_ROLE_VIEWER",
+    )
+    oidc_username_claim: str = setting(
+        "preferred_username", "Claim that names a new account here.", env="RM_OIDC_USERNAME_CLAIM"
+    )
+    oidc_label: str = setting("single sign-on", "The provider's name on the sign-in page.", env="RM_OIDC_LABEL")
+    oidc_ca_file: Path | None = setting(
+        None, "Certificates that the provider's is checked against, instead of the usual ones.", env="RM_OIDC_CA_FILE"
     )
     setup_token: str = setting(
         "", "Fixed token of the first run's setup link, for tests and automation.", env="RM_SETUP_TOKEN", is_secret=True
@@ -111,6 +149,7 @@ class Settings:
         problem = self.timing.order_problem()
         if problem:
             raise NotReady(f"RM_UPDATE_TIMEOUT_SECONDS and RM_FLEET_HOST_TIMEOUT_SECONDS: {problem}")
+        self._check_oidc()
         is_local = parts.scheme == "http" and parts.hostname in LOOPBACK
         return dataclasses.replace(
             self,
@@ -119,6 +158,36 @@ class Settings:
             secret_key_file=(self.secret_key_file or self.data_dir / "secret.key").absolute(),
             cookie_secure=not is_local if self.cookie_secure is None else self.cookie_secure,
         )
+
+    @property
+    def has_oidc(self) -> bool:
+        """Whether people may sign in through a provider."""
+        return bool(self.oidc_issuer)
+
+    def _check_oidc(self) -> None:
+        if not self.oidc_issuer:
+            given = [
+                spec.metadata["env"]
+                for spec in dataclasses.fields(self)
+                if spec.name.startswith("oidc_") and getattr(self, spec.name) != spec.default
+            ]
+            if given:
+                raise NotReady(f"{given[0]} is set, but RM_OIDC_ISSUER is not; set it or leave all of RM_OIDC_* out")
+            return
+        issuer = _split_issuer(self.oidc_issuer)
+        if issuer.scheme != "https" and not (issuer.scheme == "http" and issuer.hostname in LOOPBACK):
+            raise NotReady("RM_OIDC_ISSUER must begin with https://")
+        if not self.oidc_client_id:
+            raise NotReady("RM_OIDC_ISSUER is set, but RM_OIDC_CLIENT_ID is not")
+        if not (self.oidc_role_admin or self.oidc_role_operator or self.oidc_role_viewer):
+            raise NotReady(
+                "RM_OIDC_ISSUER is set, but none of RM_OIDC_ROLE_ADMIN, RM_OIDC_ROLE_OPERATOR and RM_OIDC_ROLE_VIEWER: "
+                "nobody could sign in through the provider"
+            )
+        if "openid" not in self.oidc_scopes.split():
+            raise NotReady("RM_OIDC_SCOPES must hold openid")
+        if self.oidc_ca_file is not None and not self.oidc_ca_file.is_file():
+            raise NotReady(f"RM_OIDC_CA_FILE: there is no file {self.oidc_ca_file}")
 
     @property
     def timing(self) -> Timing:
@@ -135,6 +204,21 @@ def split_listen(listen: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
         raise ValueError(f"{listen!r} must look like 127.0.0.1:8080")
     return host.strip("[]"), int(port)
+
+
+def _split_issuer(text: str) -> SplitResult:
+    try:
+        issuer = urlsplit(text)
+        is_plain = bool(issuer.hostname) and issuer.username is None and (issuer.port is None or issuer.port > 0)
+    except ValueError:
+        is_plain = False
+    if not is_plain or issuer.query or issuer.fragment or any(char <= " " or char > "~" for char in text):
+        raise NotReady("RM_OIDC_ISSUER must look like https://id.example.net/realms/main, without a query or a name")
+    literal = addresses.literal(issuer.hostname or "")
+    problem = addresses.problem(literal) if literal else None
+    if problem:
+        raise NotReady(f"RM_OIDC_ISSUER: {literal} {problem}")
+    return issuer
 
 
 def _read(environ: Mapping[str, str], name: str, is_secret: bool) -> str | None:
@@ -165,6 +249,10 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _texts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -179,6 +267,10 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_key_file": Path,
     "release_dir": Path,
     "cookie_secure": _boolean,
+    "oidc_role_admin": _texts,
+    "oidc_role_operator": _texts,
+    "oidc_role_viewer": _texts,
+    "oidc_ca_file": Path,
     "trusted_proxy": _networks,
     "metrics_trusted_cidr": _networks,
     "update_timeout_seconds": _seconds,

@@ -107,7 +107,17 @@ class PendingHostsChanged(Event):
 
 @dataclass(frozen=True)
 class AlertsChanged(Event):
+    """An alert or an incident changed; an empty id: all of them may be concerned."""
+
     alert_id: str
+    host_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DeliveriesChanged(Event):
+    """Something is to be sent through this channel, was sent, or was not."""
+
+    channel_id: str
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,13 @@ class UpdateChanged(Event):
 @dataclass(frozen=True)
 class FleetUpdateChanged(Event):
     fleet_update_id: str
+
+
+@dataclass(frozen=True)
+class AccessChanged(Event):
+    """A session of this user ended, or what they may do changed: open pages of theirs look whether they may go on."""
+
+    user_id: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import tomllib
 from flask import Flask, Response
 
-from rm import api, web
+from rm import api, care_cli, web
 from rm.agent_link import endpoint
 from rm.agent_link.registry import MAX_AGENTS, AgentRegistry
 from rm.agent_link.steady_socket import SteadySocketMiddleware
@@ -17,7 +17,17 @@ from rm.domain.actors import SERVER
 from rm.errors import RmError
 from rm.events import EventBus
 from rm.runtime import Runtime, runtime, utc_now
-from rm.services import accounts, fleet_updates, presence, releases, updates
+from rm.services import (
+    disk_space,
+    first_run,
+    fleet_updates,
+    oidc,
+    presence,
+    releases,
+    server_backups,
+    server_restore,
+    updates,
+)
 from rm.store import database
 from rm.store.migrate import migrate
 from rm.store.vault import open_vault
@@ -43,7 +53,9 @@ def create_app(settings: Settings) -> Flask:
     database.open_database(settings.database_file)
     with database.connection():
         vault = open_vault(settings.secret_key_file or settings.data_dir / "secret.key")
-    parts = Runtime(settings=settings, bus=bus, vault=vault, writer=Writer(bus), agents=registry)
+    writer = Writer(bus, drops_lines=disk_space.drops_lines)
+    parts = Runtime(settings=settings, bus=bus, vault=vault, writer=writer, agents=registry)
+    parts.oidc = oidc.make_provider(settings)
     app.extensions["rm"] = parts
     app.extensions["rm_scheduler"] = Scheduler(parts, cut_stuck=registry.cut_stuck, ask_again=registry.ask_again)
     bus.on_event(registry.on_event)
@@ -57,6 +69,13 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
+def create_bare_app(settings: Settings) -> Flask:
+    """An application for the commands that work on the files alone; no database is opened or made."""
+    app = care_cli.bare_app(settings)
+    app.cli.add_command(rm_commands)
+    return app
+
+
 def start(app: Flask) -> None:
     """Switch the background work on; prints the setup link while there is no user."""
     parts = runtime(app)
@@ -66,8 +85,11 @@ def start(app: Flask) -> None:
         # Nobody was there to hear what came while the server was down.
         updates.rearm(parts.bus, now=parts.clock())
         fleet_updates.rearm(parts.bus, now=parts.clock())
+        server_backups.settle_unfinished(now=parts.clock())
+        server_restore.after_restore(parts.bus, now=parts.clock())
+        disk_space.look(parts.bus, data_dir=parts.settings.data_dir, now=parts.clock())
         _import_release(parts)
-        token = accounts.open_setup(fixed_token=parts.settings.setup_token, now=parts.clock())
+        token = first_run.open_setup(fixed_token=parts.settings.setup_token, now=parts.clock())
     if token is not None:
         parts.setup_link = f"{parts.settings.base_url}/setup?token={token}"
         # The one secret that is logged on purpose: it ends with the first user, and only the log's reader is the owner.

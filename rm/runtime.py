@@ -11,6 +11,8 @@ from rm.config import Settings
 from rm.events import EventBus
 from rm.offload import offload
 from rm.services.agents import Agents
+from rm.services.oidc_provider import Provider
+from rm.services.scrapes import Scrapes
 from rm.services.tries import Tries
 from rm.store.vault import Vault
 from rm.store.writer import Writer
@@ -30,9 +32,11 @@ class Runtime:
     writer: Writer
     agents: Agents
     limits: Tries = field(default_factory=Tries)
+    scrapes: Scrapes = field(default_factory=Scrapes)
     clock: Callable[[], datetime] = utc_now
     offload: Callable[..., Any] = offload
     setup_link: str | None = None
+    oidc: Provider | None = None
     is_stopping: bool = False
 
 

@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 
+from rm.runtime import runtime
 from rm.store import releases as stored
+from rm.store.models import ApiToken, User
 from tests import signing
-from tests.cast import add_host
+from tests.cast import ALICE, add_host
+from tests.services.people import with_second_factor
 from tests.signing import OTHER_KEY, ROOT_KEY, SPARE_ROOT_KEY, signed_keyset, signed_release
 
 FIRST = signed_release()
@@ -130,3 +133,68 @@ def test_releases_are_listed_with_their_state(rm, directory):
         ["3", "0.3.0", "2027-11-23", "current"],
         ["2", "0.2.0", "2027-11-23", "withdrawn", "(yanked)"],
     ]
+
+
+def typed(app, text, *arguments):
+    done = app.test_cli_runner().invoke(args=["rm", *arguments], input=text)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def test_an_administrator_is_made_with_a_password_from_standard_input(app):
+    assert typed(app, "a long enough one\n", "create-admin", "--username", "dora") == (0, "created admin dora\n")
+    assert User.get(User.username == "dora").role == "admin"
+
+
+def test_a_name_that_exists_is_not_made_again(app):
+    code, said = typed(app, "a long enough one\n", "create-admin", "--username", "Alice")
+
+    assert (code, "already" in said) == (1, True)
+
+
+def test_a_locked_out_administrator_is_let_in_again(app):
+    User.update(is_enabled=False).where(User.id == "alice").execute()
+
+    code, said = typed(app, "a long enough one\n", "set-password", "--username", "alice")
+
+    assert (code, said) == (0, "admin alice can sign in with this password\n")
+    assert User.get_by_id("alice").is_enabled
+
+
+def test_a_password_that_is_too_short_is_said(app):
+    code, said = typed(app, "short\n", "set-password", "--username", "alice")
+
+    assert (code, "12 characters" in said) == (1, True)
+
+
+def test_a_lost_second_factor_is_taken_away(app, rm):
+    with_second_factor(runtime(app), ALICE)
+
+    assert rm("reset-second-factor", "--username", "alice") == (0, "alice signs in with the password alone now\n")
+    assert User.get_by_id("alice").totp_sealed is None
+    code, said = rm("reset-second-factor", "--username", "alice")
+    assert (code, "no second factor" in said) == (1, True)
+
+
+def test_who_is_not_there_is_named(rm):
+    assert rm("reset-second-factor", "--username", "mallory") == (1, "There is no user named mallory.\n")
+
+
+def test_a_token_for_a_program_is_printed_once_and_may_be_good_for_ever(app, rm):
+    plain = rm("create-token", "--kind", "api", "--name", "ansible", "--role", "operator", "--tag", "web")[1].strip()
+    endless, _ = rm("create-token", "--kind", "api", "--name", "grafana", "--role", "viewer", "--never-expires")
+
+    answer = app.test_client().get("/api/v1/me", headers={"Authorization": f"Bearer {plain}"}).json
+    kept = {token.name: token for token in ApiToken.select()}
+    assert (answer["name"], answer["role"], answer["tags"]) == ("ansible", "operator", ["web"])
+    assert endless == 0
+    assert (kept["grafana"].expires_at, kept["grafana"].user_id, kept["ansible"].user_id) == (None, None, None)
+    assert kept["ansible"].expires_at is not None
+
+
+def test_a_token_for_a_program_wants_a_name_and_a_role(rm):
+    code, said = rm("create-token", "--kind", "api", "--days", "400")
+
+    assert code == 1
+    assert [word for word in ("name", "role", "days") if f"  {word}: " in said] == ["name", "role", "days"]
+    assert ApiToken.select().count() == 0

@@ -56,6 +56,9 @@ def _heartbeat(session: AgentSession, message: Message) -> None:
     if beat.groups != session.groups_said:
         _call(session, verdicts.reported, groups=beat.groups)
         session.groups_said = beat.groups
+    if beat.timezone and beat.timezone != session.zone_said:
+        _call(session, presence.said_zone, timezone=beat.timezone)
+        session.zone_said = beat.timezone
     session.ack(message.id)
 
 

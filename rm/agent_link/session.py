@@ -69,7 +69,9 @@ class AgentSession:
         self._sent: set[tuple[str, str]] = set()
         self._owners: dict[str, str] = {}
         self._bad_in_a_row = 0
-        self._desired = DesiredState(link.vault, host_id=host_id, credential_hash=credential_hash)
+        self._desired = DesiredState(
+            link.vault, host_id=host_id, credential_hash=credential_hash, bus=link.bus, clock=link.clock
+        )
         self._last_frame = time.monotonic()
         self._refresh_waits = threading.Event()
         self._news_failed = False
@@ -77,6 +79,7 @@ class AgentSession:
         self.connected_at: datetime | None = None
         self.rival_address: str | None = None
         self.groups_said: list[protocol.GroupState] = []
+        self.zone_said = ""
 
     # ---- from the endpoint ----
 
@@ -190,6 +193,7 @@ class AgentSession:
             # Before the welcome: what the host is told next must know what its hello says of an update.
             updates.said_hello(self.link.bus, host_id=self.host_id, hello=hello, now=now)
         self.connected_at = now
+        self.zone_said = hello.timezone
         self._desired.said_hello(hello, host)
         if hello.running_job:
             self._sent.add(("run", hello.running_job))

@@ -40,6 +40,8 @@ class LastRun:
     message: str = ""
     attempt: int = 1
     is_fired: bool = False
+    reason: str = ""
+    repository_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,14 @@ from rm.shared.protocol import OUTCOMES
 QUEUE_LIFETIME = timedelta(hours=24)
 SILENCE_UNTIL_LOST = timedelta(hours=24)
 ORDERABLE = ("init", "backup", "snapshots", "check", "unlock", "prune")
+CHANGING_ALL = ("init", "unlock", "prune")
+"""Kinds of orders that change a repository for every host that uses it."""
 MAX_PARTS = 256
 UPDATE = "update"
 """The kind of job that has rules of its own, in rm.domain.update_attempt."""
+
+NAMING_FILES = ("restore", "diff")
+"""Kinds of jobs whose log, command and message name what is in snapshots."""
 
 APPLY = "apply"
 REPEAT = "repeat"
@@ -26,6 +31,11 @@ class JobFacts:
     outcome: str | None
     is_dispatched: bool
     is_cancel_requested: bool
+
+
+def to_read(kind: str) -> str:
+    """The permission that it takes to read the log, command and message of a job of that kind."""
+    return "snapshots.browse" if kind in NAMING_FILES else "fleet.view"
 
 
 def on_started(job: JobFacts) -> str:

@@ -10,6 +10,16 @@ ADDED = "added"
 CHANGED = "changed"
 SAME = "same"
 
+WORDS = {
+    "name": "name", "includes": "include", "excludes": "leave out", "one_file_system": "stay on one file system",
+    "exclude_caches": "leave out caches", "tags": "more tags", "mode": "mode", "stale_after_hours": "late after",
+    "retention": "what is kept", "retries": "retries", "retry_minutes": "first retry after",
+    "upload_kib": "upload at most", "download_kib": "download at most", "pre_hook": "hook before",
+    "post_hook": "hook after", "hook_seconds": "time for a hook", "cron": "when", "every_minutes": "every",
+    "jitter_seconds": "spread", "is_enabled": "switched on", "groups": "groups",
+}  # fmt: skip
+"""What pages call the fields of groups and schedules."""
+
 
 @dataclass(frozen=True)
 class FieldChange:

@@ -11,7 +11,7 @@ from rm.services.agents import Agents
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import BrowseResult, CommandBrowse
-from rm.store import hosts, repositories, snapshots
+from rm.store import hosts, repositories, snapshots, token_scope
 from rm.store.models import Host, Repository, Snapshot
 
 # Less than a browser or a proxy waits before it gives up by itself.
@@ -27,11 +27,15 @@ REVOKED = "revoked"
 
 @dataclass(frozen=True)
 class Place:
-    """A snapshot, and from where it is looked at: a host of which it is, or its repository's page."""
+    """A snapshot, and from where it is looked at: a host of which it is, or its repository's page.
+
+    With `tags` only hosts that have one of them are asked.
+    """
 
     repository: Repository
     snapshot: Snapshot
     host: Host | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,11 @@ def is_owner(place: Place, host: Host) -> bool:
 
 def helpers(agents: Agents, place: Place, *, feature: str = "browse") -> list[Helper]:
     """The hosts that use the repository: the snapshot's own first, then those that can be asked, by name."""
-    found = [
-        Helper(host, is_owner(place, host), _why_not(agents, host, feature))
-        for host in hosts.list_for_repository(place.repository.id)
-    ]
+    users = hosts.list_for_repository(place.repository.id)
+    if place.tags:
+        within = token_scope.those_within(place.tags, [host.id for host in users])
+        users = [host for host in users if host.id in within]
+    found = [Helper(host, is_owner(place, host), _why_not(agents, host, feature)) for host in users]
     return sorted(found, key=lambda helper: (not helper.is_owner, bool(helper.why_not), helper.host.name))
 
 

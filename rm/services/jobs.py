@@ -7,7 +7,7 @@ from rm.domain import jobs as rules
 from rm.domain.actors import Actor
 from rm.errors import Conflict, Invalid
 from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued
-from rm.services import audit, updates
+from rm.services import audit, disk_space, updates
 from rm.services.job_dispatch import blocker_of, list_to_ask_again, next_orders, wake_repositories
 from rm.services.job_ends import end
 from rm.services.job_reports import facts_of, finished, owner_of, started
@@ -69,8 +69,10 @@ def queue(
 ) -> Job:  # fmt: skip
     """A new job in the host's queue; what it carries was checked by the caller, in whose transaction this belongs.
 
-    The agent ends it after `time_box_seconds`, if any. Raises Conflict when too many wait.
+    The agent ends it after `time_box_seconds`, if any. Raises Conflict when too many wait, and Unavailable when the
+    server's disk is almost full.
     """
+    disk_space.refuse_new_orders()
     with changes():
         # What the host's own schedules fired never waits here.
         open_count = sum(job.due_at is None for job in jobs.open_for_host(host.id))
@@ -94,6 +96,24 @@ def queue(
         )
         publish_after_commit(bus, JobChanged(job.id, host.id), JobQueued(job.id, host.id), HostChanged(host.id))
         return job
+
+
+def order_again(bus: EventBus, *, job_id: str, actor: Actor, now: datetime) -> Job:
+    """The same once more, with the source group as it is now. Raises NotFound, and Conflict if the group is gone."""
+    job = jobs.get(job_id)
+    group_id = None
+    if job.kind == "backup":
+        group = next((one for one in source_groups.list_for_host(job.host_id) if one.name == job.source_group), None)
+        if group is None:
+            raise Conflict(
+                f"{hosts.get(job.host_id).name} has no source group “{job.source_group}” any more.",
+                code="source_group_gone", help="Run another group from the host's page.",
+            )  # fmt: skip
+        group_id = group.id
+    return order(
+        bus, host_id=job.host_id, kind=job.kind, source_group_id=group_id, subset=job.parameters.get("subset", ""),
+        actor=actor, now=now,
+    )  # fmt: skip
 
 
 def cancel(bus: EventBus, *, job_id: str, actor: Actor, now: datetime) -> Job:

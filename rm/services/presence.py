@@ -71,6 +71,16 @@ def hello(bus: EventBus, *, host_id: str, credential_hash: str, hello: Hello, ad
         return hosts.get(host_id)
 
 
+def said_zone(bus: EventBus, *, host_id: str, timezone: str, now: datetime) -> None:
+    """Note that the host has another time zone now, by which its schedules run; raises NotFound."""
+    with changes():
+        if hosts.get(host_id).timezone == timezone:
+            return
+        Host.update(timezone=timezone).where(Host.id == host_id).execute()
+        verdicts.refresh(bus, host_id=host_id, now=now)
+        publish_after_commit(bus, HostChanged(host_id))
+
+
 def gone(bus: EventBus, *, host_id: str, connected_at: datetime, now: datetime) -> None:
     """Note that a connection ended, unless a newer one took its place."""
     with changes():

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from rm.errors import NotFound
 from rm.events import EventBus, SnapshotsChanged
+from rm.services import retention_changes
 from rm.shared import instants
 from rm.shared.protocol import SnapshotsReport
 from rm.store import hosts
@@ -44,6 +45,7 @@ def keep_report(bus: EventBus, *, host_id: str, report: SnapshotsReport, now: da
             total=report.total,
         ).on_conflict_replace().execute()  # fmt: skip
         Repository.update(snapshot_count=report.total, stats_at=now).where(Repository.id == repository_id).execute()
+        retention_changes.look_again(repository_id, now=now)
         publish_after_commit(bus, SnapshotsChanged(repository_id))
 
 

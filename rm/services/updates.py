@@ -15,7 +15,7 @@ from rm.domain.update_timing import MOST_SOAK_SECONDS, QUEUE, ROLLBACK_WITHIN, T
 from rm.domain.update_verdict import KNOWN_BAD
 from rm.errors import Conflict, Forbidden, Invalid
 from rm.events import CancelRequested, EventBus, HostChanged, JobChanged, JobQueued, UpdateChanged
-from rm.services import audit
+from rm.services import audit, disk_space
 from rm.services.update_deadlines import rearm, sweep
 from rm.services.update_orders import orders_for
 from rm.services.update_reports import connection_ended, progress, result, said_hello
@@ -206,6 +206,8 @@ def _create(
     bus: EventBus, host: Host, *, actor: Actor, now: datetime, soak_seconds: int | None, fleet_update_id: str | None,
     why: str = "", **fields: Any,
 ) -> UpdateAttempt:  # fmt: skip
+    if fleet_update_id is None:
+        disk_space.refuse_new_orders()
     is_rollback = fields.get("is_rollback", False)
     expires = now + QUEUE
     job = Job.create(

@@ -38,20 +38,23 @@ class HostRow:
         return self.host.last_good_at
 
 
-def rows(hosts: list[Host], *, now: datetime) -> list[HostRow]:
-    """Rows for these hosts in their order, with a fixed number of queries."""
+def rows(hosts: list[Host], *, now: datetime, with_history: bool = True) -> list[HostRow]:
+    """Rows for these hosts in their order, with a fixed number of queries; without history strip and latest are empty.
+
+    Reading thirty days of each host is a good part of the time, and not everybody shows them.
+    """
     ids = [host.id for host in hosts]
     tags = _grouped(HostTag.select().where(HostTag.host.in_(ids)).order_by(HostTag.tag), "tag")
     open_jobs = _open_jobs(ids)
     latest = {
         job.id: job for job in Job.select().where(Job.id.in_([h.last_backup_id for h in hosts if h.last_backup_id]))
-    }
+    } if with_history else {}  # fmt: skip
     repositories = {
         found.id: found
         for found in Repository.select().where(Repository.id.in_({h.repository_id for h in hosts if h.repository_id}))
     }
     groups = list_groups(ids)
-    strips = _strips(ids, now=now)
+    strips = _strips(ids, now=now) if with_history else {}
     return [
         _row(
             host,
@@ -60,7 +63,7 @@ def rows(hosts: list[Host], *, now: datetime) -> list[HostRow]:
             open_jobs=open_jobs.get(host.id, []),
             repository=repositories.get(host.repository_id or ""),
             groups=groups.get(host.id, []),
-            strip=strips[host.id],
+            strip=strips.get(host.id, []),
             now=now,
         )
         for host in hosts

@@ -7,6 +7,7 @@ from peewee import Case, Expression, fn
 
 from rm.domain import health
 from rm.errors import NotFound
+from rm.store import token_scope
 from rm.store.host_rows import HostRow, rows
 from rm.store.models import Host, HostCredential, HostTag, Release
 
@@ -29,8 +30,12 @@ def get(host_id: str) -> Host:
 
 
 def get_reporter(host_id: str) -> Host:
-    """The host with no more than name, repository and whether it was revoked; raises NotFound. Quick to read."""
-    host = Host.select(Host.id, Host.name, Host.repository, Host.revoked_at).where(Host.id == host_id).first()
+    """The host with no more than name, repository, enrolment and whether it was revoked; raises NotFound.
+
+    Quick to read.
+    """
+    columns = (Host.id, Host.name, Host.repository, Host.enrolled_at, Host.revoked_at)
+    host = Host.select(*columns).where(Host.id == host_id).first()
     if host is None:
         raise NotFound("There is no such host.", help="It may have been removed. The fleet page lists all hosts.")
     return host
@@ -85,18 +90,25 @@ STATUSES: dict[str, tuple[Callable[[datetime], Expression], bool]] = {
 
 
 def list_page(
-    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0
-) -> tuple[list[HostRow], int]:
-    """One page of hosts, problems first, and how many match in all; `status` is revoked, one of STATUSES, or empty."""
-    ids, total = list_ids(now=now, q=q, tag=tag, status=status, limit=limit, offset=offset)
-    return rows_of(ids, now=now), total
+    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0,
+    scope: Sequence[str] = (), with_history: bool = True,
+) -> tuple[list[HostRow], int]:  # fmt: skip
+    """One page of hosts, problems first, and how many match in all; `status` is revoked, one of STATUSES, or empty.
+
+    With a `scope`: only hosts that have one of these tags.
+    """
+    ids, total = list_ids(now=now, q=q, tag=tag, status=status, limit=limit, offset=offset, scope=scope)
+    return rows_of(ids, now=now, with_history=with_history), total
 
 
 def list_ids(
-    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0
-) -> tuple[list[str], int]:
+    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0,
+    scope: Sequence[str] = (),
+) -> tuple[list[str], int]:  # fmt: skip
     """The ids of one page of hosts, problems first and revoked ones last, and how many match in all."""
     found = Host.select(Host.id)
+    if scope:
+        found = found.where(Host.id.in_(token_scope.host_ids(scope)))
     if q:
         tagged = HostTag.select(HostTag.host_id).where(HostTag.tag.contains(q))
         found = found.where(
@@ -134,10 +146,12 @@ def row(host_id: str, *, now: datetime) -> HostRow:
     return rows([get(host_id)], now=now)[0]
 
 
-def rows_of(host_ids: Sequence[str], *, now: datetime) -> list[HostRow]:
+def rows_of(host_ids: Sequence[str], *, now: datetime, with_history: bool = True) -> list[HostRow]:
     """Rows for the hosts with these ids in their order; those that are gone are left out."""
     found = {host.id: host for host in list_by_ids(host_ids)} if host_ids else {}
-    return rows([found[host_id] for host_id in host_ids if host_id in found], now=now)
+    return rows(
+        [found[host_id] for host_id in host_ids if host_id in found], now=now, with_history=with_history
+    )  # fmt: skip
 
 
 def counts(*, now: datetime) -> dict[str, int]:

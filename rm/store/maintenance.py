@@ -5,7 +5,17 @@ from datetime import datetime
 from peewee import SQL, fn
 
 from rm.errors import NotFound
-from rm.store.models import Alert, GroupVerdict, Host, Job, MaintenancePolicy, Repository, RepositoryDay, SourceGroup
+from rm.store.models import (
+    Alert,
+    AlertWait,
+    GroupVerdict,
+    Host,
+    Job,
+    MaintenancePolicy,
+    Repository,
+    RepositoryDay,
+    SourceGroup,
+)
 
 _GOOD = ("succeeded", "warnings")
 
@@ -115,7 +125,7 @@ def list_groups_with_retention(repository_id: str) -> list[SourceGroup]:
     """The source groups, with their hosts, whose snapshots in this repository are to be thinned out."""
     columns = (
         SourceGroup.id, SourceGroup.host, SourceGroup.name, SourceGroup.retention, SourceGroup.changed_at,
-        SourceGroup.forgotten_at, Host.id, Host.name, Host.hostname,
+        SourceGroup.forgotten_at, SourceGroup.retention_hold, Host.id, Host.name, Host.hostname,
     )  # fmt: skip
     query = SourceGroup.select(*columns).join(Host).where(
         Host.repository == repository_id, SourceGroup.retention.cast("TEXT") != "{}"
@@ -158,14 +168,14 @@ def list_open_forgets(group_id: str) -> list[Job]:
     return [job for job in query if job.parameters.get("group_id") == group_id]
 
 
-def open_alerts(kind: str, conditions: list[str]) -> dict[str, Alert]:
-    """The open alerts of this kind about these conditions, by condition."""
-    found: dict[str, Alert] = {}
+def open_alerts(kind: str, conditions: list[str]) -> dict[str, Alert | AlertWait]:
+    """What is open of this kind about these conditions, or waits until it is told, by condition."""
+    found: dict[str, Alert | AlertWait] = {}
     for start in range(0, len(conditions), 500):
-        query = Alert.select().where(
-            Alert.kind == kind, Alert.condition.in_(conditions[start : start + 500]), Alert.state != "resolved"
-        )  # fmt: skip
-        found |= {alert.condition: alert for alert in query}
+        some = conditions[start : start + 500]
+        waiting = AlertWait.select().where(AlertWait.kind == kind, AlertWait.condition.in_(some))
+        query = Alert.select().where(Alert.kind == kind, Alert.condition.in_(some), Alert.state != "resolved")
+        found |= {one.condition: one for one in (*waiting, *query)}
     return found
 
 

@@ -1,8 +1,11 @@
 """Named queries about repositories."""
 
+from collections.abc import Sequence
+
 from peewee import fn
 
 from rm.errors import NotFound
+from rm.store import token_scope
 from rm.store.models import Host, Repository, RepositoryCredential
 
 EVERYDAY = "everyday"
@@ -27,6 +30,33 @@ def find_by_name(name: str) -> Repository | None:
 
 def list_all() -> list[Repository]:
     return list(Repository.select().order_by(Repository.name))
+
+
+def list_page(*, limit: int, offset: int = 0, scope: Sequence[str] = ()) -> list[Repository]:
+    """One page of repositories by name; with a `scope` those that hosts with one of these tags use."""
+    query = Repository.select()
+    if scope:
+        query = query.where(Repository.id.in_(token_scope.repository_ids(scope)))
+    return list(query.order_by(Repository.name, Repository.id).limit(limit).offset(offset))
+
+
+def host_ids_of(repository_ids: Sequence[str], *, scope: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The ids of the hosts that use each of these repositories, by the hosts' names; with a `scope` only its own."""
+    query = Host.select(Host.id, Host.repository).where(Host.repository.in_(list(repository_ids)))
+    if scope:
+        query = query.where(Host.id.in_(token_scope.host_ids(scope)))
+    found: dict[str, list[str]] = {one: [] for one in repository_ids}
+    for host_id, repository_id in query.order_by(Host.name, Host.id).tuples():
+        found[repository_id].append(host_id)
+    return found
+
+
+def with_maintenance(repository_ids: Sequence[str]) -> set[str]:
+    """Those of these repositories for which a credential is kept that may delete."""
+    query = RepositoryCredential.select(RepositoryCredential.repository).where(
+        RepositoryCredential.repository.in_(list(repository_ids)), RepositoryCredential.slot == MAINTENANCE
+    )
+    return {found for (found,) in query.tuples()}
 
 
 def list_hosts_without() -> list[Host]:

@@ -1,7 +1,7 @@
 """Named queries about source groups."""
 
 from rm.errors import NotFound
-from rm.store.models import SourceGroup
+from rm.store.models import Host, SourceGroup
 
 
 def list_for_host(host_id: str) -> list[SourceGroup]:
@@ -18,6 +18,14 @@ def get(group_id: str, *, host_id: str) -> SourceGroup:
 
 def find_by_name(name: str, *, host_id: str) -> SourceGroup | None:
     return SourceGroup.get_or_none(SourceGroup.host == host_id, SourceGroup.name == name)
+
+
+def list_held(repository_id: str, *, limit: int) -> list[SourceGroup]:
+    """The groups whose first forget in this repository waits, with their hosts."""
+    query = SourceGroup.select(SourceGroup, Host).join(Host).where(
+        Host.repository == repository_id, Host.revoked_at.is_null(), SourceGroup.retention_hold != ""
+    )  # fmt: skip
+    return list(query.order_by(SourceGroup.id).limit(limit))
 
 
 def has_hooks(group: SourceGroup) -> bool:

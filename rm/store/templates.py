@@ -39,13 +39,10 @@ def host_ids_using(template_id: str) -> list[str]:
     return [host_id for (host_id,) in query.tuples()]
 
 
-def hosts_to_apply(*, tag: str, host_ids: Sequence[str], limit: int) -> list[Host]:
-    """The hosts that carry the tag, or have these ids, by name; revoked ones are left out."""
-    query = Host.select().where(Host.revoked_at.is_null())
-    if tag:
-        query = query.where(Host.id.in_(HostTag.select(HostTag.host).where(HostTag.tag == tag)))
-    else:
-        query = query.where(Host.id.in_(list(host_ids)))
+def hosts_to_apply(*, tags: Sequence[str], host_ids: Sequence[str], limit: int) -> list[Host]:
+    """The hosts that carry one of the tags, or have one of these ids, by name; revoked ones are left out."""
+    tagged = HostTag.select(HostTag.host).where(HostTag.tag.in_(list(tags)))
+    query = Host.select().where(Host.revoked_at.is_null(), Host.id.in_(tagged) | Host.id.in_(list(host_ids)))
     return list(query.order_by(Host.name, Host.id).limit(limit))
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from peewee import SQL, fn
 
@@ -206,46 +206,7 @@ def timing() -> Timing:
 # ---- figures ----
 
 
-def count_by_result() -> list[tuple[str, str, str, int]]:
-    """(kind, state, reason, attempts) over all attempts; kind is update or rollback."""
-    by = (UpdateAttempt.is_rollback, UpdateAttempt.state, UpdateAttempt.reason)
-    query = UpdateAttempt.select(*by, fn.COUNT(UpdateAttempt.job)).group_by(*by).tuples()
-    return [("rollback" if is_rollback else "update", *rest) for is_rollback, *rest in query]
-
-
-def count_verdicts() -> tuple[int, int]:
-    """How many verdicts were given from silence, and how many of them evidence has corrected."""
-    given = UpdateAttempt.select().where(UpdateAttempt.is_provisional | UpdateAttempt.is_late).count()
-    return given, UpdateAttempt.select().where(UpdateAttempt.is_late).count()
-
-
-def phase_spans(*, since: datetime) -> list[tuple[str, float]]:
-    """(phase, seconds) of each phase that an attempt left, from the events of attempts ordered since then."""
-    query = (
-        UpdateEvent.select(UpdateEvent.job, UpdateEvent.phase, UpdateEvent.at)
-        .join(UpdateAttempt, on=UpdateEvent.job == UpdateAttempt.job)
-        .where(UpdateAttempt.created_at >= since)
-        .order_by(UpdateEvent.job, UpdateEvent.id)
-    )
-    spans: list[tuple[str, float]] = []
-    before: tuple[str, str, datetime] | None = None
-    for job_id, phase, at in query.tuples():
-        if before is None or before[0] != job_id:
-            before = (job_id, phase, at)
-        elif before[1] != phase:
-            if before[1]:
-                spans.append((before[1], max(timedelta(), at - before[2]).total_seconds()))
-            before = (job_id, phase, at)
-    return spans
-
-
 def count_fleet_updates() -> list[tuple[str, int]]:
     """(state, fleet updates)."""
     query = FleetUpdate.select(FleetUpdate.state, fn.COUNT(FleetUpdate.id)).group_by(FleetUpdate.state)
     return list(query.tuples())
-
-
-def count_agents() -> list[tuple[str, int, int]]:
-    """(version, sequence, hosts); revoked hosts do not count."""
-    query = Host.select(Host.agent_version, Host.agent_seq, fn.COUNT(Host.id)).where(Host.revoked_at.is_null())
-    return list(query.group_by(Host.agent_version, Host.agent_seq).tuples())

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from rm.errors import NotReady, RmError
-from rm.store.models import Repository, RepositoryCredential, Setting
+from rm.store.models import Repository, RepositoryCredential, Setting, User
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def open_vault(file: Path) -> Vault:
                 "Nothing was changed. Put the file back from your safekeeping, or point RM_SECRET_KEY_FILE at it."
             )
         _make_key(file)
-    vault = Vault(_read_key(file))
+    vault = Vault(read_key(file))
     if mark is None:
         sealed = base64.b64encode(vault.seal("restic-manager", place=f"settings:{_MARK}")).decode()
         Setting.create(name=_MARK, value=sealed)
@@ -74,7 +74,11 @@ def open_vault(file: Path) -> Vault:
 
 
 def _holds_secrets() -> bool:
-    return Repository.select().exists() or RepositoryCredential.select().exists()
+    return (
+        Repository.select().exists()
+        or RepositoryCredential.select().exists()
+        or User.select().where(User.totp_sealed.is_null(False)).exists()
+    )
 
 
 def _make_key(file: Path) -> None:
@@ -99,7 +103,8 @@ def _make_key(file: Path) -> None:
     log.warning("made the key file %s: keep a copy away from this machine; without it stored passwords are lost", file)
 
 
-def _read_key(file: Path) -> bytes:
+def read_key(file: Path) -> bytes:
+    """The key in a key file; raises NotReady."""
     try:
         key = base64.b64decode(file.read_bytes().strip(), validate=True)
     except (OSError, ValueError) as error:

@@ -28,6 +28,8 @@ MAX_WAITING_LINES = 20_000
 MAX_LINES_PER_JOB = 100_000
 RETRY_SECONDS = 1.0
 
+NO_SPACE = "lines are missing from here on: the server's disk is almost full, and it kept the result only"
+
 Done = Callable[[bool], None]
 
 
@@ -47,8 +49,12 @@ class _Batch:
 class Writer:
     """Takes the noisy stream from every session; `done(stored)` is called once lines are committed or given back."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, *, drops_lines: Callable[[], bool] = lambda: False) -> None:
         self._bus = bus
+        # so that results still fit when the disk fills up; an agent whose lines were not answered would hold its
+        # results back behind them
+        self._drops_lines = drops_lines
+        self._cut_jobs: set[str] = set()
         self._changed = threading.Condition()
         self._batch = _Batch()
         self._flushing_lines = 0
@@ -78,6 +84,10 @@ class Writer:
         if time.monotonic() - self._last_round > 15:
             return "the writer hangs"
         return self._trouble
+
+    def waiting_lines(self) -> int:
+        """How many log lines were taken and are not committed yet."""
+        return self._batch.line_count + self._flushing_lines
 
     def heartbeat(self, *, host_id: str, at: datetime, beat: Heartbeat) -> None:
         with self._changed:
@@ -146,7 +156,8 @@ class Writer:
     def _flush(self, batch: _Batch) -> None:
         for is_final in (False, False, True):
             try:
-                events = _store(batch)
+                cut = self._cut_jobs if self._drops_lines() else None
+                events = _store(batch, cut)
             except (DatabaseError, sqlite3.Error) as error:
                 self._trouble = f"the database cannot be written: {_reason(error)}"
                 if not is_final and not database.is_disk_trouble(error):
@@ -157,6 +168,7 @@ class Writer:
                 _tell(batch, stored=False)
                 return
             self._trouble = None
+            self._cut_jobs = self._cut_jobs | {line[0] for line in batch.lines} if cut is not None else set()
             _tell(batch, stored=True)
             for event in events:
                 self._bus.publish(event)
@@ -178,7 +190,8 @@ def _reason(error: BaseException) -> BaseException:
     return error
 
 
-def _store(batch: _Batch) -> list[Event]:
+def _store(batch: _Batch, cut: set[str] | None) -> list[Event]:
+    """Keep a batch; `cut` is None, or the jobs whose logs say already that lines are missing: the rest is left off."""
     connection = db.connection()
     events: list[Event] = []
     with db.atomic():
@@ -222,7 +235,12 @@ def _store(batch: _Batch) -> list[Event]:
         there = {job_id for job_id in {line[0] for line in batch.lines} if _is_there(connection, job_id)}
         connection.executemany(
             "INSERT OR IGNORE INTO job_log_lines (job_id, n, at, stream, text) VALUES (?, ?, ?, ?, ?)",
-            [row for job_id, _, lines, _ in batch.lines if job_id in there for row in _line_rows(job_id, lines)],
+            [
+                row
+                for job_id, _, lines, _ in batch.lines
+                if job_id in there
+                for row in (_line_rows(job_id, lines) if cut is None else _cut_rows(job_id, lines, cut))
+            ],
         )
     events += [JobProgressed(job_id, host_id) for job_id, (host_id, _, _) in batch.progress.items()]
     events += [JobLogGrew(job_id, host_id) for job_id, host_id in {(j, h) for j, h, _, _ in batch.lines}]
@@ -242,6 +260,13 @@ def _line_rows(job_id: str, lines: list[LogLine]) -> list[tuple[Any, ...]]:
             text = f"the rest of this log is not kept: a job may log {MAX_LINES_PER_JOB} lines"
             rows.append((job_id, MAX_LINES_PER_JOB + 1, line.at, "cut", text))
     return rows
+
+
+def _cut_rows(job_id: str, lines: list[LogLine], cut: set[str]) -> list[tuple[Any, ...]]:
+    """The one line that stands for those that are not kept from here on."""
+    if job_id in cut or not lines:
+        return []
+    return [(job_id, lines[0].n, lines[0].at, "cut", NO_SPACE)]
 
 
 def _progress_text(progress: JobProgress) -> str:

@@ -9,8 +9,8 @@ from flask import Blueprint, Flask, Response, current_app
 from rm.domain.permissions import PUBLIC, allows
 
 COMPONENTS = (
-    "browser", "button", "card", "command", "dialog", "empty", "flash", "form", "growth", "incident", "log",
-    "menu", "nav", "page", "progress", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict",
+    "browser", "button", "card", "command", "dialog", "empty", "flash", "form", "growth", "incident", "log", "menu",
+    "nav", "page", "progress", "qr", "readout", "status", "stepper", "strip", "table", "tabs", "timeline", "verdict",
     "version",
 )  # fmt: skip
 # In the order in which they count.

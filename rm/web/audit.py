@@ -1,36 +1,86 @@
 """The audit log, as people read it."""
 
+import json
+from datetime import datetime, timedelta, timezone
 from itertools import groupby
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from rm.domain.permissions import allows
+from rm.errors import Invalid
+from rm.services import audit_exports
 from rm.shared.words import counted
 from rm.store import audit
+from rm.store.audit import Filters
 from rm.store.models import AuditEntry
+from rm.web import audit_csv, context
 from rm.web.layout import page
 
 blueprint = Blueprint("audit", __name__)
 
 PAGE_SIZE = 50
+FIELDS = ("q", "who", "kind", "action", "target", "address", "since", "until")
+KINDS = (("", "Any"), ("user", "People"), ("host", "Hosts"), ("token", "API tokens"), ("server", "The server"))
 WORDS = {
     "user.created": "made the account",
+    "settings.changed": "changed the settings of",
+    "server_backup.made": "made the server backup",
+    "server_backup.failed": "could not make the server backup",
+    "server_backup.downloaded": "downloaded the server backup",
+    "server.restored": "was restored from",
+    "audit.exported": "exported the audit log",
+    "job.unknown_result": "reported the end of a job that is not known here:",
     "user.logged_in": "signed in",
     "user.logged_out": "signed out",
     "user.login_failed": "was refused: wrong name or password",
+    "user.sign_in_paused": "was paused for 15 min, after too many wrong passwords",
+    "user.code_refused": "was refused: wrong code of the second factor",
+    "user.password_refused": "was refused: wrong password, asked for again",
+    "user.refusals_counted": "only counts, as there are so many,",
+    "user.link_made": "made a link to choose a password for",
+    "user.link_withdrawn": "withdrew the link of",
+    "user.password_chosen": "chose a password with a link",
+    "user.password_changed": "changed the password",
+    "user.password_set": "set the password of",
+    "user.role_set": "changed the role of",
+    "user.disabled": "disabled the account",
+    "user.enabled": "enabled the account",
+    "user.removed": "removed the account",
+    "session.revoked": "ended a session",
+    "session.others_revoked": "ended all other sessions",
+    "second_factor.begun": "began to set up a second factor",
+    "second_factor.on": "switched the second factor on",
+    "second_factor.codes_renewed": "made new recovery codes",
+    "second_factor.off": "switched the second factor off",
+    "second_factor.reset": "took away the second factor of",
+    "user.oidc_refused": "was refused after the sign-in at the provider",
     "enrolment_token.minted": "made an enrolment token",
     "enrolment_token.revoked": "revoked an enrolment token",
     "host.enrolled": "enrolled",
     "host.announced": "announced itself:",
     "pending_host.approved": "approved the announced host",
     "pending_host.rejected": "rejected the announced host",
+    "token.created": "made the token",
+    "token.revoked": "revoked the token",
     "announcing.switched": "switched announcing",
     "host.reenrolled": "was enrolled again",
     "host.credential_renewed": "ordered a new credential for",
     "host.old_credential_ended": "ended the old credential of",
+    "channel.created": "made the channel",
+    "channel.changed": "changed the channel",
+    "channel.removed": "removed the channel",
+    "channel.secret_replaced": "replaced the secret of the channel",
+    "channel.tested": "sent a test through the channel",
+    "delivery.retried": "had a delivery tried again, through",
     "alert.acknowledged": "acknowledged the alert",
     "alert.resolved": "resolved the alert",
+    "alert.snoozed": "snoozed the alert",
+    "alert.woken": "woke the alert",
+    "incident.acknowledged": "acknowledged the incident",
+    "incident.resolved": "resolved the incident",
+    "incident.snoozed": "snoozed the incident",
+    "incident.woken": "woke the incident",
     "host.connected_first": "connected for the first time:",
     "host.config_refused": "could not take its settings:",
     "host.schedules_refused": "could not take its schedules:",
@@ -90,28 +140,94 @@ WORDS = {
 @blueprint.get("/audit")
 @allows("audit.view")
 def index() -> Response:
-    """The newest entries first, by day."""
-    q = request.args.get("q", "").strip()[:200]
+    """The newest entries first, by day; the address carries the filters."""
+    texts = {name: request.args.get(name, "").strip()[:200] for name in FIELDS}
+    filters, wrong = _filters(texts)
     before = request.args.get("before", "")
-    before_id = int(before) if before.isdecimal() and len(before) < 16 else None
-    found = audit.list_page(q=q, before_id=before_id, limit=PAGE_SIZE + 1)
-    shown = found[:PAGE_SIZE]
-    days = [(day, list(entries)) for day, entries in groupby(shown, key=_day)]
-    total = audit.count()
-    from_q = f"q={quote(q)}&" if q else ""
+    before_id = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
+    found = audit.list_page(filters, before_id=before_id, limit=PAGE_SIZE)
+    days = [(day, list(entries)) for day, entries in groupby(found.entries, key=_day)]
+    asked = urlencode({name: text for name, text in texts.items() if text})
+    total = counted(audit.count(), "entry", "entries")
     pager = {
-        "said": f"{len(shown)} of {counted(total, 'entry', 'entries')}",
-        "previous": f"/audit?{from_q}".rstrip("?&") if before_id is not None else "",
+        "said": f"{len(found.entries)} {'of' if filters.is_empty else 'found, of'} {total}",
+        "previous": f"/audit?{asked}".rstrip("?") if before_id is not None else "",
         "previous_word": "Newest",
-        "next": f"/audit?{from_q}before={shown[-1].id}" if len(found) > PAGE_SIZE else "",
-        "next_word": "Older",
+        "next": f"/audit?{asked}{'&' if asked else ''}before={found.next_before}" if found.next_before else "",
+        "next_word": "Search further back" if found.is_cut else "Older",
     }
-    return page("audit/list.html", section="audit", q=q, days=days, pager=pager, said=said)
+    return page(
+        "audit/list.html", section="audit", texts=texts, wrong=wrong, days=days, pager=pager, said=said, lines=lines,
+        is_filtered=not filters.is_empty, is_cut=found.is_cut, kinds=KINDS, csv=f"/audit.csv?{asked}".rstrip("?"),
+        is_open=any(texts[name] for name in FIELDS if name != "q"),
+        actions=[("", "Any"), *sorted(((one, words(one)) for one in audit.list_actions()), key=lambda one: one[1])],
+    )  # fmt: skip
+
+
+@blueprint.get("/audit.csv")
+@allows("audit.view")
+def export() -> Response:
+    """The same entries as a file; that it was fetched is recorded."""
+    texts = {name: request.args.get(name, "").strip()[:200] for name in FIELDS}
+    filters, wrong = _filters(texts)
+    if wrong:
+        raise Invalid(wrong)
+    now = context.now()
+    audit_exports.note(actor=context.actor(), filters={name: text for name, text in texts.items() if text}, now=now)
+    response = Response(audit_csv.lines(filters), mimetype="text/csv", content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="audit-{now:%Y%m%dT%H%M%SZ}.csv"'
+    return response
+
+
+def _filters(texts: dict[str, str]) -> tuple[Filters, dict[str, str]]:
+    wrong: dict[str, str] = {}
+
+    def day(name: str) -> datetime | None:
+        if not texts[name]:
+            return None
+        try:
+            return datetime.strptime(texts[name], "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        except ValueError:
+            wrong[name] = "Write a day such as 2026-11-23."
+            return None
+
+    since, until = day("since"), day("until")
+    if until is not None and until.year < 9999:
+        until += timedelta(days=1)
+    plain = {name: texts[name] for name in ("q", "who", "action", "target", "address")}
+    kind = texts["kind"] if texts["kind"] in dict(KINDS) else ""
+    return Filters(**plain, kind=kind, since=since, until=until), wrong
+
+
+def lines(entry: AuditEntry) -> list[tuple[str, str]]:
+    """What else was recorded: name and value; a change shows what was before and what is since."""
+    payload = entry.payload if isinstance(entry.payload, dict) else {"details": entry.payload}
+    before, after = payload.get("before"), payload.get("after")
+    found: list[tuple[str, str]] = []
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = [
+            (name, f"{_text(before.get(name))} → {_text(after.get(name))}")
+            for name in sorted({*before, *after})
+            if before.get(name) != after.get(name)
+        ]
+        payload = {name: value for name, value in payload.items() if name not in ("before", "after")}
+    return found + [(name, _text(value)) for name, value in payload.items()]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value or "nothing"
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def said(entry: AuditEntry) -> str:
     """What was done, in words; an action without words shows its name."""
-    return WORDS.get(entry.action) or str(entry.action).replace(".", " ").replace("_", " ")
+    return words(entry.action)
+
+
+def words(action: str) -> str:
+    """An action in words."""
+    return WORDS.get(action) or action.replace(".", " ").replace("_", " ")
 
 
 def _day(entry: AuditEntry) -> str:

@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(duration, "duration")
     app.add_template_filter(iso, "iso")
     app.add_template_filter(absolute, "absolute")
+    app.add_template_filter(minute, "minute")
     app.add_template_filter(clock, "clock")
     app.add_template_filter(whole, "whole")
     app.add_template_filter(percent, "percent")
@@ -67,6 +68,11 @@ def iso(instant: datetime) -> str:
 def absolute(instant: datetime) -> str:
     """28 Sep 2026, 10:46:00 UTC"""
     return instant.astimezone(timezone.utc).strftime("%-d %b %Y, %H:%M:%S UTC")
+
+
+def minute(instant: datetime) -> str:
+    """28 Sep 2026, 10:46 UTC"""
+    return instant.astimezone(timezone.utc).strftime("%-d %b %Y, %H:%M UTC")
 
 
 def clock(instant: datetime) -> str:

@@ -10,7 +10,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from rm.config import LOOPBACK
 from rm.runtime import runtime
-from rm.store import alerts
+from rm.services import general_settings
+from rm.store import incidents
 from rm.web import assets, context, drawings, fleet_summary, security, settings_tabs
 
 FLASH_COOKIE = "rm_flash"
@@ -28,6 +29,19 @@ FLASHES = {
     "fleet_retried": ("ok", "The failed hosts are tried again."),
     "fleet_skipped": ("ok", "Skipped; the fleet update goes on without it."),
     "fleet_rolling_back": ("ok", "The updated hosts are rolled back, one at a time, the newest first."),
+    "metrics_token_made": ("ok", "The token is made; it is shown below, this once."),
+    "metrics_token_ended": ("ok", "The token is ended."),
+    "channel_saved": ("ok", "The channel is saved. Send a test through it."),
+    "channel_removed": ("ok", "The channel was removed."),
+    "channel_test_arrived": ("ok", "The test was taken. Look whether it is where people see it."),
+    "channel_test_failed": ("failed", "The test was not taken; the delivery log below has the reason."),
+    "delivery_retried": ("ok", "It is tried again within seconds."),
+    "dead_man_saved": ("ok", "The sign of life is saved; the first call goes out within half a minute."),
+    "dead_man_answered": ("ok", "The call was answered."),
+    "dead_man_failed": ("failed", "The call was not answered as it should be; the reason is shown with it."),
+    "dead_man_removed": ("ok", "No sign of life is sent any more."),
+    "settings_saved": ("ok", "Saved. It has effect from now on."),
+    "server_backup_started": ("ok", "A backup is being made. It is listed below once it was verified."),
     "signed_out": ("ok", "You are signed out."),
     "host_saved": ("ok", "Saved."),
     "host_revoked": ("ok", "The credential is revoked. The host can no longer connect; an open connection was closed."),
@@ -50,6 +64,16 @@ FLASHES = {
     "source_removed": ("ok", "The source group was removed. Its snapshots stay in the repository."),
     "cancel_asked": ("ok", "The job is being cancelled."),
     "token_gone": ("warning", "The token could not be shown. Make a new one."),
+    "role_set": ("ok", "The role is saved. It counts from now on."),
+    "link_withdrawn": ("ok", "The link is withdrawn; it opens nothing any more."),
+    "user_disabled": ("ok", "The account is disabled. Its sessions were ended."),
+    "user_enabled": ("ok", "The account is enabled again."),
+    "user_removed": ("ok", "The account was removed. What it did stays in the audit log."),
+    "second_factor_reset": ("ok", "The second factor is gone. The password alone signs in until another is set up."),
+    "second_factor_off": ("ok", "The second factor is off."),
+    "password_changed": ("ok", "The password is changed. Your other sessions were ended."),
+    "session_revoked": ("ok", "That session was ended."),
+    "sessions_revoked": ("ok", "Your other sessions were ended."),
     "welcome": ("ok", "Your account is ready."),
     "pending_approved": ("ok", "Approved. The machine comes in by itself, usually within seconds."),
     "pending_rejected": ("ok", "Rejected. The machine is told so and gives up."),
@@ -57,6 +81,10 @@ FLASHES = {
     "announcing_off": ("ok", "Hosts need a token now; those that wait already may still be decided."),
     "alert_acknowledged": ("ok", "Acknowledged. It stays open until it is resolved."),
     "alert_resolved": ("ok", "Resolved. If it happens again, a new alert is raised."),
+    "alert_snoozed": ("ok", "Snoozed. It asks for nobody until then, unless it gets worse."),
+    "alert_woken": ("ok", "Woken: it asks for somebody again."),
+    "alert_rules_saved": ("ok", "The rules are saved, and hold from now on."),
+    "token_revoked": ("ok", "The token is revoked. Programs that used it are refused from now on."),
     "credential_renewed": ("ok", "A new credential is on its way; until the host uses it, the present one works."),
 }
 
@@ -81,6 +109,8 @@ def register(app: Flask) -> None:
 
 def page(template: str, /, *, status: int = 200, **values: Any) -> Response:
     """A rendered page."""
+    # a page that has counted what needs somebody need not count again for its bar
+    g.alert_count = values.get("alert_count")
     response = make_response(render_template(template, **values), status)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
@@ -102,13 +132,19 @@ def page_context() -> dict[str, Any]:
         "may": context.may,
         "now": context.now(),
         "lamps": fleet_summary.shared().lamps(context.now()) if user else None,
-        "alert_count": alerts.count_raised() if user else 0,
+        "alert_count": _alert_count() if user else 0,
         "settings_tabs": settings_tabs.visible() if user else (),
         "flash": take_flash(),
+        "instance_name": general_settings.current().shown_name,
         "base_url": runtime().settings.base_url,
         "is_plain_http": request.scheme == "http" and (request.host.rpartition(":")[0] or request.host) not in LOOPBACK,
         "product_version": current_app.config.get("PRODUCT_VERSION", ""),
     }
+
+
+def _alert_count() -> int:
+    known: int | None = g.get("alert_count")
+    return incidents.count_needing(context.now()) if known is None else known
 
 
 def take_flash() -> dict[str, str] | None:

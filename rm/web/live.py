@@ -11,13 +11,13 @@ from flask import Blueprint, Flask, Response, current_app, request
 
 from rm.domain.permissions import allows
 from rm.errors import NotFound
-from rm.events import Event
+from rm.events import AccessChanged, Event, ListenerFellBehind
 from rm.runtime import Runtime, runtime
-from rm.services import accounts
-from rm.store import enrolments, fleet_updates, hosts, jobs, pending_hosts, repositories
+from rm.services import sessions
+from rm.store import enrolments, fleet_updates, hosts, incidents, jobs, pending_hosts, repositories
 from rm.store.database import connection
-from rm.web import context, fragments, repository_growth, security, snapshot_view
-from rm.web.alert_view import AlertView
+from rm.web import alert_query, context, fragments, repository_growth, security, snapshot_view
+from rm.web.alert_view import AlertView, IncidentView
 from rm.web.enrolment_view import EnrolmentView
 from rm.web.fleet_update_reading import Fleets
 from rm.web.fleet_update_view import FleetUpdateView
@@ -144,15 +144,29 @@ def fleet_update(fleet_update_id: str) -> Response:
 @live.get("/alerts")
 @allows("fleet.view")
 def alert_list() -> Response:
-    """The list of alerts and their number."""
-    return stream(AlertView(_app(), role=_role(), page=context.page_number()))
+    """The list of incidents and their number."""
+    return stream(AlertView(_app(), role=_role(), query=alert_query.asked_for(request.args)))
+
+
+@live.get("/alerts/<incident_id>")
+@allows("fleet.view")
+def incident(incident_id: str) -> Response:
+    """The parts of an incident's page."""
+    incidents.get(incident_id)
+    events = request.args.get("events", "1")
+    number = max(1, int(events)) if events.isdecimal() and len(events) < 5 else 1
+    return stream(IncidentView(_app(), incident_id, role=_role(), page=context.page_number(), events=number))
 
 
 def stream(view: View, *, event_id: Callable[[], str] = lambda: "") -> Response:
     """The stream of one tab: everything first, then what changes."""
     session_token = request.cookies.get(security.session_cookie(), "")
     # No request context inside: it would hold this request's database connection for hours.
-    events = Stream(_app(), runtime(), view, session_token=session_token, role=_role(), event_id=event_id)
+    user = context.user()
+    events = Stream(
+        _app(), runtime(), view, session_token=session_token, user_id=user.id if user else "", role=_role(),
+        event_id=event_id,
+    )  # fmt: skip
     response = Response(events.run(), mimetype="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
@@ -163,13 +177,16 @@ class Stream:
     """One tab's stream. It ends with the process, with the session, and with what it shows."""
 
     def __init__(
-        self, app: Flask, parts: Runtime, view: View, *, session_token: str, role: str, event_id: Callable[[], str]
-    ) -> None:
+        self, app: Flask, parts: Runtime, view: View, *, session_token: str, user_id: str, role: str,
+        event_id: Callable[[], str],
+    ) -> None:  # fmt: skip
         self._app = app
         self._parts = parts
         self._view = view
         self._session_token = session_token
         self._role = role
+        # What ends or changes what this person may do, and a backlog in which it may have been.
+        self._doubts = frozenset({AccessChanged(user_id), ListenerFellBehind()})
         self._event_id = event_id
         self._sent = Sent()
 
@@ -183,6 +200,8 @@ class Stream:
                 while not listener.is_closed:
                     events = listener.take(FLUSH_SECONDS * 2 if self._view.is_behind else self._wait(sent_at))
                     if listener.is_closed:
+                        return
+                    if not self._doubts.isdisjoint(events) and not self._may_go_on():
                         return
                     if time.monotonic() - checked_at >= CHECK_SECONDS:
                         if not self._may_go_on():
@@ -215,7 +234,7 @@ class Stream:
 
     def _may_go_on(self) -> bool:
         with connection():
-            user = accounts.find_session(self._session_token, self._parts.clock())
+            user = sessions.find_user(self._session_token, self._parts.clock())
         return user is not None and user.role == self._role
 
 

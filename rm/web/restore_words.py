@@ -1,6 +1,6 @@
 """What to say of restores and comparisons: titles, what happens next, figures, and what to do about their ends."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rm.domain import restic_lines
@@ -50,13 +50,12 @@ class Part:
     again: str = ""
 
 
-def part(job: Job, host: Host) -> Part | None:
-    """That, for a restore or a comparison; None for other jobs."""
-    if job.kind == "restore":
-        return _restore(job, host)
-    if job.kind == "diff":
-        return _diff(job)
-    return None
+def part(job: Job, host: Host, *, may_read: bool = True) -> Part | None:
+    """That, for a restore or a comparison, without names of files unless `may_read`; None for other jobs."""
+    if job.kind not in ("restore", "diff"):
+        return None
+    found = _restore(job, host) if job.kind == "restore" else _diff(job)
+    return found if may_read else replace(found, paths=(), next=(), command="")
 
 
 def following(job: Job, finish: str) -> str:

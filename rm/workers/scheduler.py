@@ -10,9 +10,28 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from rm.domain.update_timing import drifted
+from rm.errors import RmError
 from rm.runtime import Runtime
-from rm.services import accounts, backup_alerts, fleet_updates, jobs, maintenance, releases, updates, verdicts
+from rm.services import (
+    alert_sweep,
+    backup_alerts,
+    dead_man,
+    disk_space,
+    fleet_updates,
+    idempotency,
+    jobs,
+    maintenance,
+    pruning,
+    releases,
+    server_backups,
+    server_health,
+    sessions,
+    updates,
+    user_links,
+    verdicts,
+)
 from rm.store import database
+from rm.workers.deliver import DeliveryDriver
 from rm.workers.fleet_update import FleetDriver
 
 log = logging.getLogger(__name__)
@@ -37,11 +56,13 @@ class Scheduler:
         self._looked_at = ""
         self._last_verdicts: datetime | None = None
         self._listening_since = runtime.clock()
+        self._pruned = pruning.Progress()
         self._fleet = FleetDriver(runtime, wake=self.drive_fleet_update_soon)
+        self._deliveries = DeliveryDriver(runtime)
         # misfire_grace_time: the default of 1 s skips a job silently when the process was busy for a moment
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(4)},
+            executors={"default": ThreadPoolExecutor(8)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         for seconds, job in (
@@ -55,6 +76,12 @@ class Scheduler:
             (15, self.sweep_verdicts),
             (30, self.keep_repositories_in_order),
             (3600, self.forget_expired_sessions),
+            (3600, self.forget_kept_answers),
+            (2, self.deliver),
+            (20, self.send_sign_of_life),
+            (10, self.look_at_the_disk),
+            (60, self.back_up_the_server),
+            (900, self.prune_history),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=job.__name__)
 
@@ -67,6 +94,7 @@ class Scheduler:
         """Start nothing more; what runs is short."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+        self._deliveries.stop()
 
     def trouble(self) -> str | None:
         """Why scheduled work does not happen, or None when it does."""
@@ -125,9 +153,9 @@ class Scheduler:
         if last is None or not now - last < verdicts.SETTLING:
             self._listening_since = now
         with database.connection():
-            verdicts.sweep(
-                self._runtime.bus, now=now, is_settled=now - self._listening_since >= backup_alerts.SILENT_PATIENCE
-            )
+            is_settled = now - self._listening_since >= backup_alerts.SILENT_PATIENCE
+            verdicts.sweep(self._runtime.bus, now=now, is_settled=is_settled)
+            alert_sweep.sweep(self._runtime.bus, now=now, is_settled=is_settled)
 
     def keep_repositories_in_order(self) -> None:
         """Order what repositories need, and end what keeps their backups waiting."""
@@ -138,4 +166,53 @@ class Scheduler:
 
     def forget_expired_sessions(self) -> None:
         with database.connection():
-            accounts.forget_expired_sessions(now=self._runtime.clock())
+            sessions.forget_expired(now=self._runtime.clock())
+            user_links.forget_expired(now=self._runtime.clock())
+
+    def look_at_the_disk(self) -> None:
+        with database.connection():
+            disk_space.look(self._runtime.bus, data_dir=self._runtime.settings.data_dir, now=self._runtime.clock())
+
+    def back_up_the_server(self) -> None:
+        """Copy the database when that is due, and tell when the last good copy is too old."""
+        parts = self._runtime
+        with database.connection():
+            is_due = server_backups.is_due(parts.clock())
+        if is_due:
+            try:
+                server_backups.run(
+                    parts.bus, database_file=parts.settings.database_file, data_dir=parts.settings.data_dir,
+                    actor=None, clock=parts.clock, offload=parts.offload,
+                )  # fmt: skip
+            except RmError as error:
+                log.warning("the server backup was not made: %s", error.message)
+        with database.connection():
+            server_backups.watch(parts.bus, now=parts.clock())
+
+    def prune_history(self) -> None:
+        pruning.run(now=self._runtime.clock(), progress=self._pruned)
+
+    def deliver(self) -> None:
+        """Start what is to be told; the sending itself has threads of its own."""
+        self._deliveries.drive()
+
+    def send_sign_of_life(self) -> None:
+        """Tell the watchdog elsewhere that this server is well; nothing is sent when it is not."""
+        parts = self._runtime
+        with database.connection():
+            if not dead_man.read().is_due(parts.clock()):
+                return
+            troubles = server_health.troubles(
+                writer=parts.writer.trouble(), scheduler=self.trouble(), is_stopping=parts.is_stopping
+            )
+            if any(troubles.values()):
+                return
+            url = dead_man.url_to_ping(parts.vault)
+        outcome = dead_man.ping(url)
+        with database.connection():
+            dead_man.keep(outcome, now=parts.clock())
+
+    def forget_kept_answers(self) -> None:
+        """Answers to repeated orders are kept for a day."""
+        with database.connection():
+            idempotency.forget_old(now=self._runtime.clock())

@@ -39,6 +39,7 @@
   // made once: a formatter costs more than all that a page lets it format
   const formats = {
     clock: new Intl.DateTimeFormat([], {timeStyle: 'medium', hour12: false}),
+    minute: new Intl.DateTimeFormat([], {dateStyle: 'medium', timeStyle: 'short'}),
     full: new Intl.DateTimeFormat([], {dateStyle: 'medium', timeStyle: 'medium'}),
     title: new Intl.DateTimeFormat([], {dateStyle: 'full', timeStyle: 'long'}),
   };

@@ -14,8 +14,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rm.config import Settings
 from rm.events import EventBus
 from rm.factory import create_app
+from rm.notifiers.outcome import failed
 from rm.runtime import runtime
-from rm.services import alerts, enrolments, pending_hosts, releases, template_forms
+from rm.services import (
+    alerts,
+    api_tokens,
+    channels,
+    dead_man,
+    enrolments,
+    incidents,
+    pending_hosts,
+    releases,
+    template_forms,
+    users,
+)
+from rm.services.channel_forms import ChannelForm
 from rm.services.enrolments import Applicant
 from rm.services.source_group_forms import SourceGroupForm
 from rm.shared import instants
@@ -24,7 +37,10 @@ from rm.store import database
 from rm.store import releases as releases_store
 from rm.store.database import changes
 from rm.store.models import (
+    ApiToken,
     BackupDay,
+    Channel,
+    Delivery,
     Host,
     HostTag,
     Job,
@@ -38,13 +54,16 @@ from rm.store.models import (
     SnapshotListing,
     SourceGroup,
     Template,
+    User,
 )
+from rm.store.vault import Vault
 from tests import cast, update_rows
 from tests.signing import signed_release
 
 LONG_NAME = "x" * 253
 RTL_NAME = "שרת-הגיבוי של חיפה"
 LONG_PATH = "/srv/" + "directory-without-any-space/" * 40 + "file.bin"
+PERSON_PARTS = ("/disable", "/remove", "/reset-second-factor")
 STATES = ("ok", "failed", "late", "running", "never", "offline", "revoked")
 
 
@@ -62,6 +81,10 @@ class Scene:
     templates: dict[str, str] = field(default_factory=dict)
     repositories: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
+    person_id: str = "alice"
+    api_token_id: str = "a"
+    channels: dict[str, str] = field(default_factory=dict)
+    incidents: dict[str, str] = field(default_factory=dict)
 
     def paths(self) -> list[str]:
         """Every page that shows something of it."""
@@ -71,10 +94,32 @@ class Scene:
             "/?status=problems&tag=production",
             "/hosts/add",
             "/alerts",
+            "/alerts?state=snoozed",
+            "/alerts?state=resolved&severity=critical",
+            "/alerts?q=nothing-has-this",
+            *(f"/alerts/{incident_id}" for incident_id in self.incidents.values()),
+            "/settings/alerts",
             "/audit",
             "/patterns",
             "/settings",
+            "/settings/users",
+            *(f"/settings/users/{one}{part}" for one in ("alice", self.person_id) for part in ("", *PERSON_PARTS)),
+            "/settings/account",
+            "/settings/tokens",
+            f"/settings/tokens/{self.api_token_id}",
+            f"/settings/tokens/{self.api_token_id}/revoke",
+            "/api",
+            "/settings/account/second-factor",
+            "/settings/general",
+            "/settings/server",
+            "/audit?who=alice&since=nonsense",
+            "/settings/notifications",
+            "/settings/notifications/new",
+            "/settings/notifications/new?kind=webhook",
+            "/settings/notifications/sign-of-life/remove",
             "/settings/updates",
+            "/settings/metrics",
+            "/settings/metrics/token/end",
             f"/settings/updates/{self.release_id}/promote",
             "/settings/fleet-update",
             "/settings/fleet-update?canaries=per_platform&waves=2,nonsense&max_in_flight=0",
@@ -83,6 +128,8 @@ class Scene:
             "/repositories",
             "/repositories/new",
         ]
+        parts = ("", "/edit", "/secret", "/remove", "?page=9")
+        found += [f"/settings/notifications/{one}{part}" for one in self.channels.values() for part in parts]
         found += [f"/settings/fleet-update/{one}" for one in self.fleet_updates.values()]
         halted = f"/settings/fleet-update/{self.fleet_updates['halted']}"
         asked = ("cancel", "skip", "rollback", "retry-failed", "resume", "close")
@@ -145,14 +192,34 @@ def prepare(data_dir: Path, *, now: datetime, fill: Callable[[datetime], Scene] 
             cast.judge(bus, now=now)
             return filled
         scene = whole(now)
+        scene.person_id = invite_somebody(bus, runtime(app).vault, now=now)
         scene.release_id = add_releases(bus, data_dir, now=now)
         add_updates(scene, now=now)
         token, _ = enrolments.mint_token(bus, actor=cast.ALICE, now=now, tags=("production",))
         scene.token_id = token.id
+        scene.api_token_id = add_api_tokens(bus, now=now)
         announce_hosts(bus, scene, now=now)
+        add_channels(bus, runtime(app).vault, scene, now=now)
         raise_alerts(bus, scene, now=now)
+        settle_deliveries(scene, now=now)
         cast.judge(bus, now=now)
         return scene
+
+
+def add_api_tokens(bus: EventBus, *, now: datetime) -> str:
+    """One with a long name and many tags, one that was used, one that was revoked; the id of the first."""
+    made = [
+        api_tokens.create(bus, name=name, role=role, tags=tags, days=days, actor=cast.ALICE, now=now)[0]
+        for name, role, tags, days in (
+            ("x" * 100, "operator", tuple(f"{'tag' * 10}-{number}" for number in range(12)), 90),
+            (RTL_NAME, "viewer", (), 7),
+            ("old", "admin", (), 365),
+        )
+    ]
+    with changes():
+        ApiToken.update(last_used_at=now, last_address="2001:db8::1234:5678").where(ApiToken.id == made[1].id).execute()
+        ApiToken.update(revoked_at=now).where(ApiToken.id == made[2].id).execute()
+    return str(made[0].id)
 
 
 def announce_hosts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
@@ -170,18 +237,75 @@ def announce_hosts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
     pending_hosts.reject(bus, pending_id=scene.pending["rejected"], actor=cast.ALICE, now=now)
 
 
+def invite_somebody(bus: EventBus, vault: Vault, *, now: datetime) -> str:
+    """A person with the longest name and an open link, and alice on the way to a second factor; the person's id."""
+    person, _ = users.invite(bus, username="u" * 64, role="operator", actor=cast.ALICE, now=now)
+    secret = "A" * 32
+    for user_id in (person.id, "alice"):
+        sealed = vault.seal(secret, place=f"users:{user_id}:totp_sealed")
+        User.update(totp_sealed=sealed).where(User.id == user_id).execute()
+    User.update(totp_confirmed_at=now).where(User.id == person.id).execute()
+    return str(person.id)
+
+
+def add_channels(bus: EventBus, vault: Vault, scene: Scene, *, now: datetime) -> None:
+    """A channel that works, one that rests after failing, one under the longest name, and a sign of life."""
+    url = "http://127.0.0.1:9/hook"
+    for name, title in (("works", "Night shift"), ("fails", "Chat"), ("long", "n" * 100)):
+        form = ChannelForm(
+            name=title, kind="webhook", url=url, is_enabled=name != "long",
+            kinds=["backup_failed", "backup_missed", "check_failed", "prune_failed"] if name == "long" else [],
+            tags=["t" * 100, "production"] if name == "long" else [],
+        )  # fmt: skip
+        scene.channels[name] = channels.create(bus, vault, form=form, actor=cast.ALICE, now=now)[0].id
+    dead_man.save(vault, url=url, minutes="1440", actor=cast.ALICE, now=now)
+    dead_man.keep(failed("it answered 500"), now=now)
+
+
+def settle_deliveries(scene: Scene, *, now: datetime) -> None:
+    """Each way a delivery can stand, and channels that rest, so that nothing is sent while pages are looked at."""
+    rest = now + timedelta(days=2)
+    Channel.update(paused_until=rest, last_ok_at=now - timedelta(hours=3)).execute()
+    Channel.update(failing_since=now, failures=3).where(Channel.id == scene.channels["fails"]).execute()
+    states = ("sent", "given_up", "dropped", "queued")
+    for number, delivery in enumerate(Delivery.select()):
+        state = states[number % len(states)]
+        Delivery.update(
+            state=state, tries=number, reason="" if state == "sent" else "there was no answer in time",
+            ended_at=None if state == "queued" else now, next_try_at=rest if state == "queued" else None,
+        ).where(Delivery.id == delivery.id).execute()  # fmt: skip
+
+
 def raise_alerts(bus: EventBus, scene: Scene, *, now: datetime) -> None:
-    """One alert that is open, one that is acknowledged, one that is over."""
-    for state, host in (("raised", "long"), ("acknowledged", "ok"), ("resolved", "late")):
+    """An incident that is open, one that is acknowledged, one snoozed, one over, and one of many hosts."""
+    for state, host in (("raised", "long"), ("acknowledged", "ok"), ("snoozed", "strange"), ("resolved", "late")):
         with changes():
             made = alerts.raise_alert(
                 bus, kind="certificate_or_key_problem", condition=state, message=f"Two agents: {LONG_PATH}",
                 now=now, host_id=scene.hosts[host],
             )  # fmt: skip
+        assert made is not None
+        scene.incidents[state] = str(made.incident_id)
+        if state == "snoozed":
+            incidents.snooze(bus, incident_id=made.incident_id, choice="7d", actor=cast.ALICE, now=now)
         if state == "acknowledged":
             alerts.acknowledge(bus, alert_id=made.id, actor=cast.ALICE, now=now)
         if state == "resolved":
             alerts.resolve(bus, alert_id=made.id, actor=cast.ALICE, now=now)
+    attic = scene.repositories["attic"]
+    for name in ("ok", "late", "long", "rtl", "strange"):
+        with changes():
+            alerts.raise_alert(
+                bus, kind="prune_failed", condition=f"scene:{name}", now=now, host_id=scene.hosts[name],
+                cause=f"repository:{attic}", message=f"The prune by {name} failed: the repository cannot be reached.",
+            )  # fmt: skip
+    with changes():
+        lost = alerts.raise_alert(
+            bus, kind="repository_unreachable", condition=f"repository:{attic}", now=now, repository_id=attic,
+            cause=f"repository:{attic}", message="attic does not open from ok and late: connection refused.",
+        )  # fmt: skip
+    assert lost is not None
+    scene.incidents["many"] = str(lost.incident_id)
 
 
 def connect(data_dir: Path) -> None:

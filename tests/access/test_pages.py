@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 EMPTY_PATHS = (
     "/", "/hosts/add", "/alerts", "/audit", "/patterns", "/pending-hosts", "/repositories", "/settings/updates",
     "/templates", "/templates/new",
-    "/settings/fleet-update", "/nowhere",
+    "/settings/fleet-update", "/settings/general", "/settings/server", "/nowhere",
 )  # fmt: skip
 NO_PAGES = (
     "/api/",
@@ -37,7 +37,7 @@ NO_PAGES = (
     "/i.svg",
     "/style.css",
 )
-SIGNED_OUT = ("/login", "/setup?token=wrong")
+SIGNED_OUT = ("/login", "/setup?token=wrong", "/choose-password?token=wrong")
 RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
 OPTIONS: dict[str, Any] = {
     "resultTypes": ["violations"],
@@ -66,7 +66,9 @@ def test_the_vendored_axe_is_what_it_is_said_to_be() -> None:
 
 
 def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
-    looked_at = {"hosts.index", "accounts.ask", "accounts.open_setup"}
+    looked_at = {"hosts.index", "accounts.ask", "accounts.open_setup", "user_links.ask"}
+    # Only who signs in, or just made codes, sees these; tests/browser/test_people.py goes there.
+    looked_at |= {"accounts.ask_code", "second_factor.show_codes"}
     adapter = app.url_map.bind("localhost")
     names = {key: key for key in ("ok", "long", "never", *STATES)}
     shown = Scene(
@@ -83,7 +85,7 @@ def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
         if "GET" in (rule.methods or ()) and not rule.rule.startswith(NO_PAGES)
     }
 
-    assert pages - looked_at == {"jobs.download_log"}
+    assert pages - looked_at == {"jobs.download_log", "audit.export", "server_care.download"}
 
 
 def test_axe_would_find_something(full: Stage, look: Callable[..., Watched]) -> None:

@@ -9,7 +9,16 @@ from rm.services import jobs, schedules, source_groups
 from rm.services.schedules import ScheduleForm
 from rm.services.source_group_forms import SourceGroupForm
 from rm.shared import ids, instants
-from rm.shared.protocol import JobFinished, JobLog, JobProgress, JobStarted, LogLine, RunsSkipped, ScheduleAck
+from rm.shared.protocol import (
+    Heartbeat,
+    JobFinished,
+    JobLog,
+    JobProgress,
+    JobStarted,
+    LogLine,
+    RunsSkipped,
+    ScheduleAck,
+)
 from rm.store import hosts as stored_hosts
 from rm.store.models import AuditEntry, Host, Job, JobLogLine, SkippedRun, SourceGroup
 from tests import cast
@@ -271,3 +280,13 @@ def test_progress_alone_is_a_sign_of_life(connect, clock, web1, group):
     ws.say(JobProgress(job_id=run["job_id"], percent=50.0))
 
     wait_until(lambda: cast.host_row(web1).last_seen_at == clock.now)
+
+
+def test_a_host_that_moves_to_another_time_zone_says_so_with_its_next_heartbeat(connect, web1, group):
+    ws = connect(web1, timezone="Europe/Berlin", **ABLE)
+
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=instants.to_text(NOW), timezone="Asia/Tokyo")))
+    moved = cast.host_row(web1).timezone
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=instants.to_text(NOW))))
+
+    assert (moved, cast.host_row(web1).timezone) == ("Asia/Tokyo", "Asia/Tokyo")

@@ -198,7 +198,7 @@ def sign_in(watched: Watched, name: str = "alice") -> None:
     page = watched.go("/login")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.locator("#main").wait_for()
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 
 from rm.config import Settings
+from rm.domain.figures import FIGURES
 from rm.shared import protocol
-from scripts import protocol_page, settings_page
+from scripts import metrics_page, protocol_page, settings_page
 
 
 def test_the_protocol_page_is_current() -> None:
@@ -13,6 +14,17 @@ def test_the_protocol_page_is_current() -> None:
 
 def test_the_settings_page_is_current() -> None:
     assert settings_page.PAGE.read_text() == settings_page.page(), "run `make docs`"
+
+
+def test_the_metrics_page_is_current_and_has_every_figure() -> None:
+    page = metrics_page.PAGE.read_text()
+
+    assert page == metrics_page.page(), "run `make docs`"
+    assert [name for name, figure in FIGURES.items() if f"| `{figure.full_name}` |" not in page] == []
+
+
+def test_every_figure_is_explained_with_a_sentence() -> None:
+    assert [figure.name for figure in FIGURES.values() if not figure.help.endswith(".")] == []
 
 
 def test_every_setting_is_documented() -> None:

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from rm.domain.actors import Actor
-from rm.services import accounts
+from rm.services import sessions
 from rm.store.models import User
 from tests import cast
 
@@ -69,7 +69,7 @@ def browser_of(app: Flask) -> Callable[[Actor], Browser]:
     def open_browser(actor: Actor) -> Browser:
         client = app.test_client()
         user = User.get_by_id(actor.id)
-        token = accounts._open_session(user, address=actor.address, now=cast.NOW)
+        token = sessions.open_session(user, method="password", address=actor.address, user_agent="", now=cast.NOW)
         client.set_cookie("rm_session", token, domain="localhost")
         return Browser(client)
 

@@ -1,6 +1,6 @@
 """Live streams: what is sent, when, and when they end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
@@ -9,7 +9,7 @@ from flask import Flask
 
 from rm.events import EventBus, HostChanged, HostRemoved, JobChanged, JobLogGrew, JobProgressed
 from rm.runtime import Runtime
-from rm.services import enrolments
+from rm.services import enrolments, sessions, users
 from rm.services import jobs as service
 from rm.store.models import Host, Job, JobLogLine, Session, User
 from rm.store.vault import Vault
@@ -338,3 +338,50 @@ def test_a_fragment_with_line_breaks_is_one_event() -> None:
     assert text.startswith("id: 7\ndata: <hx-partial")
     assert text.endswith("</hx-partial>\n\n")
     assert text.count("\n\n") == 1
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda parts: users.disable(parts.bus, user_id="bob", actor=cast.ALICE, now=cast.NOW),
+        lambda parts: users.set_role(parts.bus, user_id="bob", role="viewer", actor=cast.ALICE, now=cast.NOW),
+        lambda parts: users.remove(parts.bus, user_id="bob", typed_name="bob", actor=cast.ALICE, now=cast.NOW),
+        lambda parts: sessions.revoke(
+            parts.bus, user_id="bob", session_id=Session.get().id, actor=cast.BOB, now=cast.NOW
+        ),
+        lambda parts: sessions.log_out(
+            parts.bus, session_token=BOBS_TOKEN[0], actor=cast.BOB, now=cast.NOW
+        ),
+    ],
+    ids=["disabled", "another role", "removed", "session revoked", "signed out"],
+)  # fmt: skip
+def test_a_stream_ends_at_once_with_what_its_person_may_do(
+    parts: Runtime, bob: Browser, monkeypatch: pytest.MonkeyPatch, act: Callable[[Runtime], object]
+) -> None:
+    monkeypatch.setattr(live, "CHECK_SECONDS", 3600)
+    cookie = bob.client.get_cookie("rm_session")
+    assert cookie is not None
+    BOBS_TOKEN[:] = [cookie.value]
+    tab = Tab(bob, "/live/alerts")
+    tab.next()
+
+    act(parts)
+
+    assert tab.is_over()
+
+
+BOBS_TOKEN: list[str] = []
+
+
+def test_a_stream_goes_on_when_somebody_else_is_disabled(
+    parts: Runtime, bob: Browser, web1: EnrolledHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "CHECK_SECONDS", 3600)
+    tab = Tab(bob, f"/live/hosts/{web1.id}")
+    tab.next()
+
+    users.disable(parts.bus, user_id="charlie", actor=cast.ALICE, now=cast.NOW)
+    Host.update(name="renamed").execute()
+    parts.bus.publish(HostChanged(web1.id))
+
+    assert "renamed" in tab.next().get_text()
