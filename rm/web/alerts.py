@@ -96,11 +96,13 @@ def wake(incident_id: str, alert_id: str = "") -> AnyResponse:
 
 def _show(incident_id: str, *, until: str = "", wrong: str = "", status: int = 200) -> Response:
     at, events = context.page_number(), _number("events")
+    manages = context.may("channels.manage")
     values = alert_view.incident_values(incident_id, role=_role(), now=context.now(), page=at, events=events)
     return page(
         "alerts/show.html", status=status, section="alerts", until=until, until_wrong=wrong,
         live_url=f"/live/alerts/{incident_id}?page={at}&events={events}",
-        told=channel_view.incident_log(incident_id) if context.may("alerts.handle") else None, **values,
+        told=channel_view.incident_log(incident_id, may_manage=manages) if context.may("alerts.handle") else None,
+        manages_channels=manages, **values,
     )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def channel_values(channel: Channel, *, page: int) -> dict[str, Any]:
     return {
         "row": _row(channel),
         "channel": channel,
-        "log": [delivery_row(one) for one in found[:PAGE_SIZE]],
+        "log": [delivery_row(one, may_manage=True) for one in found[:PAGE_SIZE]],
         "pager": {
             "said": f"Page {page}" if found else "",
             "previous": f"{path}?{urlencode({'page': page - 1})}" if page > 1 else "",
@@ -76,12 +76,13 @@ def channel_values(channel: Channel, *, page: int) -> dict[str, Any]:
     }
 
 
-def incident_log(incident_id: str) -> list[DeliveryRow]:
+def incident_log(incident_id: str, *, may_manage: bool) -> list[DeliveryRow]:
     """Who was told of an incident, the newest first; for `channels/_log.html`."""
-    return [delivery_row(one) for one in deliveries.list_page(incident_id=incident_id, limit=PAGE_SIZE)]
+    found = deliveries.list_page(incident_id=incident_id, limit=PAGE_SIZE)
+    return [delivery_row(one, may_manage=may_manage) for one in found]
 
 
-def delivery_row(delivery: Delivery) -> DeliveryRow:
+def delivery_row(delivery: Delivery, *, may_manage: bool) -> DeliveryRow:
     if delivery.state == "queued":
         state, word = ("retry", "Retrying") if delivery.tries and delivery.reason else ("queue", "Waits")
     else:
@@ -90,7 +91,8 @@ def delivery_row(delivery: Delivery) -> DeliveryRow:
         }[delivery.state]  # fmt: skip
     if delivery.event == "test" and delivery.state == "given_up":
         word = "Failed"
-    can_retry = delivery.event != "test" and delivery.state in ("queued", "given_up") and delivery.channel.is_enabled
+    is_open = delivery.event != "test" and delivery.state in ("queued", "given_up")
+    can_retry = may_manage and is_open and delivery.channel.is_enabled
     return DeliveryRow(delivery, EVENTS.get(delivery.event, delivery.event), state, word, can_retry)
 
 

@@ -194,6 +194,12 @@ def _disable_question(user: User) -> Question:
 
 def _remove_question(user: User) -> Question:
     own = _own(user, "This is your own account: you are signed out at once and cannot come back.")
+    if user.oidc_subject:
+        own = (
+            *_own(user, "This is your own account: you are signed out at once."),
+            "While the sign-in provider gives this person a role, the next sign-in there makes a new account here. "
+            "Take the role away there first, or disable the account instead.",
+        )
     return Question(
         "remove-user", f"Remove {user.username}", f"/settings/users/{user.id}/remove", "Remove",
         (*own, "The account is deleted with its sessions, its second factor and its API tokens.",
