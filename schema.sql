@@ -185,7 +185,8 @@ CREATE TABLE hosts (
   schedule_problem TEXT NOT NULL DEFAULT '',   -- why the agent could not apply the wanted set
   protected_until TEXT,                        -- the earliest end of protection over its groups; null: not protected
   verdict_code TEXT NOT NULL DEFAULT '',       -- of its worst group
-  verdict_text TEXT NOT NULL DEFAULT ''
+  verdict_text TEXT NOT NULL DEFAULT '',
+  last_good_began_at TEXT                      -- start of the backup that last_good_at is the end of
 ) STRICT;
 CREATE INDEX hosts_name ON hosts (name);
 CREATE INDEX hosts_repository ON hosts (repository_id);

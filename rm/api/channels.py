@@ -119,7 +119,7 @@ def test(channel_id: str) -> dict[str, Any]:
 @operation(
     {200: page_of("Delivery")},
     query={
-        "channel_id": TEXT, "incident_id": TEXT, "state": one_of("", "queued", "sent", "failed", "dropped"),
+        "channel_id": TEXT, "incident_id": TEXT, "state": one_of("", "queued", "sent", "given_up", "dropped"),
         "limit": whole(1, MAX_PAGE), "offset": OFFSET,
     },
 )  # fmt: skip

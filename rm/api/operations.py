@@ -45,6 +45,7 @@ class Operation:
     is_body_needed: bool = False
     scope: str = WHOLE
     is_for_people: bool = False
+    # It asks hosts or the network, or looks at much: an idempotency key must not hold a transaction meanwhile.
     waits: bool = False
     summary: str = ""
     description: str = ""

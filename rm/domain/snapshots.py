@@ -1,11 +1,12 @@
 """What is true of snapshots and of the paths inside them, without asking anybody."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 STALE_AFTER = timedelta(hours=26)
 LISTED_WITHIN = timedelta(minutes=10)
-"""A backup ends with a listing; so long may it be on its way."""
+"""How long before its end a backup lists the snapshots, where its begin is not known."""
 
 MAX_PATH = 8192
 MAX_PATHS = 200
@@ -16,11 +17,20 @@ OLDER_THAN_BACKUP = "older_than_backup"
 TOO_OLD = "too_old"
 
 
-def why_stale(*, taken_at: datetime, last_good_at: datetime | None, now: datetime) -> str:
-    """Why a listing may no longer be true: OLDER_THAN_BACKUP or TOO_OLD; empty while it is fresh."""
-    if last_good_at is not None and taken_at < last_good_at - LISTED_WITHIN:
-        return OLDER_THAN_BACKUP
-    if last_good_at is not None and taken_at < last_good_at and now - last_good_at > LISTED_WITHIN:
+@dataclass(frozen=True)
+class GoodBackup:
+    """When the last good backup ended, and when it began, if that is known."""
+
+    ended_at: datetime
+    began_at: datetime | None = None
+
+
+def why_stale(*, taken_at: datetime, last_good: GoodBackup | None, now: datetime) -> str:
+    """Why a listing may no longer be true: OLDER_THAN_BACKUP or TOO_OLD; empty while it is fresh.
+
+    A backup lists the snapshots before it ends, so its own listing is from after its begin.
+    """
+    if last_good is not None and taken_at < (last_good.began_at or last_good.ended_at - LISTED_WITHIN):
         return OLDER_THAN_BACKUP
     return TOO_OLD if now - taken_at > STALE_AFTER else ""
 

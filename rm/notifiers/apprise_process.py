@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from rm.domain import addresses
 from rm.notifiers.confinement import NotAllowed, confine
@@ -117,7 +117,8 @@ class _Hearing(logging.Handler):
             self._heard.append(text.rstrip(". "))
         elif text.startswith("Socket Exception"):
             cause = _CAUSE.search(text)
-            self._heard.append(next(filter(None, cause.groups())) if cause else text)
+            # Never the library's own sentence: it quotes what was to be sent, as it was to be sent.
+            self._heard.append(next(filter(None, cause.groups())) if cause else "the call failed")
 
 
 def _listen(heard: list[str]) -> None:
@@ -138,6 +139,7 @@ def _scrubbed(text: str, url: str) -> str:
     pieces += [word for piece in pieces if piece for word in re.split(r"[:/@]", piece)]
     known = {piece for piece in pieces if piece and len(piece) > 3}
     known |= {unquote(piece) for piece in known}
+    known |= {written for piece in known for written in (quote(piece, safe=""), quote(piece), repr(piece)[1:-1])}
     for piece in sorted(known, key=len, reverse=True):
         text = text.replace(piece, "…")
     return text[:1000]

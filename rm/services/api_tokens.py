@@ -9,7 +9,7 @@ from rm.domain.limits import BAD_TOKENS_PER_ADDRESS
 from rm.domain.permissions import ROLES, is_allowed
 from rm.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorised, Unavailable
 from rm.events import EventBus
-from rm.services import audit, enrolments, tokens
+from rm.services import audit, enrolments, refusals, tokens
 from rm.services.tries import Tries
 from rm.shared.ids import new_ulid
 from rm.store import api_tokens
@@ -127,6 +127,7 @@ def authenticate(plain: str, *, address: str, limits: Tries, now: datetime) -> P
     found = api_tokens.find_good(tokens.hashed(plain), now) if plain.startswith(f"{PREFIX}_") else None
     if found is None:
         limits.take("token.address", address, BAD_TOKENS_PER_ADDRESS, now)
+        _note_refusal(limits, address=address, now=now)
         raise Unauthorised(
             "This token is not known, has expired or was revoked.", code="token_refused",
             help="Make a new one under Settings → Tokens.",
@@ -135,6 +136,14 @@ def authenticate(plain: str, *, address: str, limits: Tries, now: datetime) -> P
     role = token.role if owner is None else min(token.role, owner.role, key=ROLES.index)
     _note_use(token, address=address, now=now)
     return Program(token_id=token.id, name=token.name, role=role, tags=tuple(token.tags), user_id=token.user_id)
+
+
+def _note_refusal(limits: Tries, *, address: str, now: datetime) -> None:
+    actor = Actor(kind="token", name="unknown token", id="", address=address)
+    try:
+        refusals.record(limits, actor, "token.refused", now=now)
+    except Unavailable:
+        log.warning("a refused token could not be recorded")
 
 
 def _note_use(token: ApiToken, *, address: str, now: datetime) -> None:

@@ -25,6 +25,9 @@ KEPT_FOR = timedelta(hours=24)
 MAX_KEY = 128
 MAX_KEPT = 10_000
 MAX_STORED = 1024 * 1024
+LONG_KEPT = 100
+SHORT_STORED = 16 * 1024
+"""Of one caller's answers the first of a day may be long, so that all keys together do not fill the disk."""
 
 _lock = threading.Lock()
 _in_flight: set[tuple[str, str]] = set()
@@ -75,7 +78,8 @@ def carry_out(
     """The answer kept under this key, or what `perform` answers now, which is kept.
 
     An order that fails is not kept: nothing was done, and it may be sent again. `waits`: it asks hosts or the network
-    and must hold no transaction; then only a refusal (4xx) surely did nothing. Raises what `perform` raises, KeyReused, InProgress, Conflict, and TooMany.
+    and must hold no transaction; then only a refusal (4xx) surely did nothing. Raises what `perform` raises, KeyReused,
+    InProgress, Conflict, and TooMany.
     """
     with _only_one(owner, key):
         if waits:
@@ -145,9 +149,10 @@ def _keep(vault: Vault, owner: str, key: str, request_hash: str, answer: Answer,
     packed = base64.b64encode(zlib.compress(json.dumps(answer.text).encode(), 6)).decode()
     # Sealed, because some answers hold a secret that is shown once.
     sealed = base64.b64encode(vault.seal(packed, place=_place(owner, key))).decode()
+    most = MAX_STORED if idempotency_keys.count(owner) < LONG_KEPT else SHORT_STORED
     IdempotencyKey.create(
         owner=owner, key=key, request_hash=request_hash, status=answer.status,
-        body=sealed if len(sealed) <= MAX_STORED else "", created_at=now,
+        body=sealed if len(sealed) <= most else "", created_at=now,
     )  # fmt: skip
 
 

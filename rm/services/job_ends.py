@@ -74,7 +74,7 @@ def _roll_up(job: Job, *, outcome: str, before: str | None, ended_at: datetime) 
             Host.id == job.host_id, Host.last_backup_id.is_null() | (Host.last_backup_id <= job.id)
         ).execute()
     if outcome in ("succeeded", "warnings"):
-        Host.update(last_good_at=ended_at).where(
+        Host.update(last_good_at=ended_at, last_good_began_at=job.started_at).where(
             Host.id == job.host_id, Host.last_good_at.is_null() | (Host.last_good_at < ended_at)
         ).execute()
 

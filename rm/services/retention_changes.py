@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from rm.domain import retention as rules
 from rm.domain.retention import Policy, Taken
+from rm.domain.snapshots import why_stale
 from rm.errors import Invalid
 from rm.shared.schedule import zone_named
 from rm.shared.words import counted
@@ -16,7 +17,6 @@ from rm.store import snapshots, source_groups
 from rm.store.models import Host, Snapshot, SnapshotListing, SourceGroup
 from rm.store.snapshots import Wanted
 
-STALE_AFTER = timedelta(hours=26)
 MOST_SNAPSHOTS = 20_000
 MOST_OF_MANY = 200_000
 HOSTS_AT_ONCE = 100
@@ -231,8 +231,7 @@ def _snapshots_of(host: Host, group_name: str) -> list[Snapshot]:
 
 
 def _is_stale(listing: SnapshotListing, host: Host, now: datetime) -> bool:
-    is_before_backup = host.last_good_at is not None and listing.taken_at < host.last_good_at
-    return is_before_backup or now - listing.taken_at > STALE_AFTER
+    return why_stale(taken_at=listing.taken_at, last_good=snapshots.last_good_of(host), now=now) != ""
 
 
 def _version(text: str | None) -> tuple[int, int]:

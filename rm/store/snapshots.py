@@ -8,6 +8,7 @@ from datetime import datetime
 
 from peewee import SQL, Expression, ModelSelect, fn
 
+from rm.domain.snapshots import GoodBackup
 from rm.errors import NotFound
 from rm.store.models import Host, Snapshot, SnapshotListing
 
@@ -105,15 +106,20 @@ def listing(repository_id: str) -> SnapshotListing | None:
     return SnapshotListing.get_or_none(SnapshotListing.repository == repository_id)
 
 
-def last_good_at(repository_id: str) -> datetime | None:
-    """When the last good backup to a repository ended."""
+def last_good(repository_id: str) -> GoodBackup | None:
+    """The last good backup to a repository."""
     newest = (
         Host.select()
         .where(Host.repository == repository_id, Host.last_good_at.is_null(False))
         .order_by(Host.last_good_at.desc())
         .first()
     )
-    return newest.last_good_at if newest is not None else None
+    return last_good_of(newest) if newest is not None else None
+
+
+def last_good_of(host: Host) -> GoodBackup | None:
+    """The last good backup of a host."""
+    return GoodBackup(host.last_good_at, host.last_good_began_at) if host.last_good_at is not None else None
 
 
 def _matching(wanted: Wanted) -> ModelSelect:

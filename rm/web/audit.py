@@ -63,6 +63,7 @@ WORDS = {
     "pending_host.rejected": "rejected the announced host",
     "token.created": "made the token",
     "token.revoked": "revoked the token",
+    "token.refused": "was refused: not known, expired or revoked",
     "announcing.switched": "switched announcing",
     "host.reenrolled": "was enrolled again",
     "host.credential_renewed": "ordered a new credential for",

@@ -98,11 +98,11 @@ def stale_words(repository_id: str, host: Host | None, now: datetime) -> str:
     listing = snapshots.listing(repository_id)
     if listing is None:
         return ""
-    last_good_at = host.last_good_at if host is not None else snapshots.last_good_at(repository_id)
+    last_good = snapshots.last_good_of(host) if host is not None else snapshots.last_good(repository_id)
     return {
         rules.OLDER_THAN_BACKUP: "There was a good backup after this list was made; its snapshot may be missing here.",
         rules.TOO_OLD: "This list is more than 26 hours old; snapshots may have been added or removed since.",
-    }.get(rules.why_stale(taken_at=listing.taken_at, last_good_at=last_good_at, now=now), "")
+    }.get(rules.why_stale(taken_at=listing.taken_at, last_good=last_good, now=now), "")
 
 
 def repository_values(agents: Agents, query: Query, *, repository_id: str, role: str, now: datetime) -> dict[str, Any]:

@@ -123,6 +123,19 @@ def test_heartbeats_say_what_waits_and_what_is_wrong(rig: Rig) -> None:
     assert beat.outbox_bytes > 100
 
 
+def test_a_zone_that_changes_while_the_agent_runs_is_told_with_the_next_heartbeat(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    rig.server.heartbeat_seconds = 1
+    rig.start()
+    rig.server.wait_for("heartbeat")
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+
+    assert rig.server.wait(lambda s: [m for m in s.all("heartbeat") if m.payload.timezone == "Asia/Tokyo"])
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -1,13 +1,15 @@
 """Idempotency-Key: an order that is sent twice is carried out once."""
 
+import secrets
 import threading
 from datetime import timedelta
 
 import pytest
 
 from rm.errors import Conflict, Unavailable
-from rm.services import idempotency
+from rm.services import idempotency, retention_changes, template_applying
 from rm.services import jobs as job_service
+from rm.store import database
 from rm.store.models import IdempotencyKey, Job
 from tests import cast
 from tests.api.conftest import bearer
@@ -111,6 +113,19 @@ def test_an_answer_that_is_too_long_is_not_kept_and_the_order_not_doubled(progra
     assert Job.select().count() == 1
 
 
+def test_many_long_answers_do_not_fill_the_disk(vault, clock, monkeypatch):
+    monkeypatch.setattr(idempotency, "LONG_KEPT", 3)
+    text = secrets.token_hex(20_000)
+
+    for number in range(6):
+        idempotency.carry_out(
+            vault, lambda: idempotency.Answer(200, text), owner="token:x", key=str(number), request_hash="h",
+            waits=False, now=clock.now,
+        )  # fmt: skip
+
+    assert [bool(row.body) for row in IdempotencyKey.select().order_by(IdempotencyKey.key)] == [True] * 3 + [False] * 3
+
+
 def test_order_and_answer_are_committed_together_or_not_at_all(app, parts, program, path, monkeypatch):
     """What a crash between the two would leave: with the answer not written, the order is not there either."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -192,6 +207,28 @@ def test_an_order_that_waits_and_failed_is_not_called_a_server_that_stopped(vaul
 
     assert again.value.code == "outcome_unknown"
     assert "stopped" not in again.value.message
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "path"),
+    [
+        (template_applying, "preview", "/api/v1/templates/x/preview"),
+        (retention_changes, "preview", "/api/v1/hosts/{host}/source-groups/{group}/retention-preview"),
+    ],
+)
+def test_a_preview_under_a_key_keeps_nobody_from_writing(bus, vault, web1, program, monkeypatch, where, name, path):
+    """It may look at a thousand hosts, and changes nothing."""
+    group = cast.give_repository(bus, vault, web1)
+    seen = []
+
+    def look(**_):
+        seen.append(database.db.in_transaction())
+        raise Conflict("enough")
+
+    monkeypatch.setattr(where, name, look)
+    program("operator").post(path.format(host=web1.id, group=group), json={"host_ids": [web1.id]}, headers=KEY)
+
+    assert seen == [False]
 
 
 def _token(parts):

@@ -3,7 +3,8 @@
 import pytest
 
 from rm.services import alerts
-from rm.store.models import AuditEntry, User
+from rm.shared.ids import new_ulid
+from rm.store.models import AuditEntry, Delivery, User
 from tests import cast
 
 
@@ -102,6 +103,21 @@ def test_a_channel_is_kept_changed_and_removed_without_its_secrets_coming_back(a
     assert alice.post(f"{path}/secret").json["secret"] != made.json["secret"]
     assert alice.get("/api/v1/deliveries").json == {"items": [], "next": None}
     assert alice.delete(path).status_code == 204
+
+
+def test_deliveries_are_found_by_each_state_that_they_can_have(alice):
+    made = alice.post("/api/v1/channels", json={"name": "hook", "kind": "webhook", "url": "https://192.0.2.7/in"}).json
+    states = ("queued", "sent", "given_up", "dropped")
+    for state in states:
+        Delivery.create(
+            id=new_ulid(), channel=made["id"], event="test", payload={}, state=state, tries=1, created_at=cast.NOW,
+            next_try_at=cast.NOW if state == "queued" else None,
+            ended_at=None if state == "queued" else cast.NOW,
+        )  # fmt: skip
+
+    found = {state: alice.get(f"/api/v1/deliveries?state={state}").json["items"] for state in states}
+
+    assert {state: [one["state"] for one in items] for state, items in found.items()} == {s: [s] for s in states}
 
 
 def test_a_backup_plan_is_read_and_changed(alice):

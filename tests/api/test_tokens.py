@@ -174,6 +174,17 @@ def test_a_token_cannot_make_list_or_end_tokens(program):
     assert {(answer.status_code, answer.json["error"]["code"]) for answer in answers} == {(403, "person_needed")}
 
 
+def test_refused_tokens_are_in_the_audit_with_their_address_and_without_what_was_tried(app, parts):
+    for _ in range(2):
+        assert bearer(app, "rmt_guessed-and-wrong").get("/api/v1/me").status_code == 401
+
+    found = list(AuditEntry.select().where(AuditEntry.action == "token.refused"))
+    assert [(one.actor_kind, one.actor_name, one.address) for one in found] == [
+        ("token", "unknown token", "127.0.0.1")
+    ] * 2
+    assert "guessed" not in str([one.payload for one in found])
+
+
 def test_a_token_lets_nobody_in_and_takes_no_way_around_its_owners_second_factor(program):
     """Else whoever finds an administrator's token makes an account of it, which stays when the token is revoked."""
     client, user = program("admin"), "/api/v1/users/alice"

@@ -184,6 +184,7 @@ def test_two_snapshots_are_compared_and_the_pages_fit_on_a_phone(
     open_snapshot(watched, host_path)
     open_folder(page, letters)
     for step in ("folder", "where", "review"):
+        page.wait_for_function("document.documentElement && document.body")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(step)
         if step == "folder":

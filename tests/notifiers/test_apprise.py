@@ -74,6 +74,17 @@ def test_an_answer_that_is_an_error_is_a_failure_whose_reason_holds_no_secret(se
     assert "topic-known-to-few" not in outcome.reason
 
 
+def test_what_a_library_quotes_of_a_url_does_not_reach_the_reason(server: HttpServer) -> None:
+    """requests quotes a header that it does not send, with its line break written out."""
+    url = f"ntfy://127.0.0.1:{server.port}/topic?email=hunter2%0d%0aX-Evil:1"
+
+    outcome = apprise.send(url, title="t", body="b", kind="info")
+
+    assert not outcome.is_ok
+    assert "hunter2" not in outcome.reason
+    assert "X-Evil" not in outcome.reason
+
+
 def test_nobody_there_is_a_failure_in_plain_words() -> None:
     outcome = apprise.send(f"ntfy://ops:hunter2@127.0.0.1:{free_port()}/topic", title="t", body="b", kind="info")
 

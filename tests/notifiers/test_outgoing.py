@@ -215,3 +215,19 @@ def test_tls_is_checked_against_the_name_of_the_url_though_an_address_is_called(
 
     assert answer.body == b"ok"
     assert "rebinding.example" in asked
+
+
+def test_a_machines_certificates_are_read_once_for_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 50 ms, in which the event loop answers no agent; after ten minutes they are read anew."""
+    read: list[object] = []
+    monkeypatch.setattr(outgoing, "_contexts", {})
+    monkeypatch.setattr(ssl, "create_default_context", lambda **options: read.append(options) or object())
+
+    same = outgoing._trusting(None) is outgoing._trusting(None)
+    other = outgoing._trusting(Path("/ca.pem"))
+    monkeypatch.setattr(outgoing, "TRUST_SECONDS", -1.0)
+    outgoing._trusting(None)
+
+    assert same
+    assert other is not None
+    assert len(read) == 3

@@ -112,6 +112,7 @@ def test_a_finished_backup_protects_its_host_and_counts_for_the_day(bus, web1, r
 
     host = Host.get_by_id(web1.id)
     assert (job.state, job.outcome, host.last_good_at, host.last_backup_id) == ("finished", "succeeded", NOW, job.id)
+    assert host.last_good_began_at == job.started_at
     assert BackupDay.get().succeeded == 1
 
 

@@ -78,8 +78,14 @@ def replace_version(host, version):
 def test_a_list_from_before_the_last_backup_or_of_yesterday_is_stale(host):
     assert not preview(host, {}).is_stale
     assert preview(host, {}, now=NOW + 2 * DAY).is_stale
-    host.last_good_at = NOW + timedelta(seconds=1)
+    host.last_good_began_at, host.last_good_at = NOW + timedelta(seconds=1), NOW + timedelta(minutes=1)
     assert preview(host, {}).is_stale
+
+
+def test_the_list_that_a_backup_made_itself_is_fresh_however_long_its_hooks_took_after_that(host):
+    host.last_good_began_at, host.last_good_at = NOW - timedelta(minutes=1), NOW + timedelta(hours=1)
+
+    assert not preview(host, {}, now=NOW + timedelta(hours=2)).is_stale
 
 
 def test_only_more_than_half_wants_the_name_typed(host):

@@ -642,7 +642,10 @@ def test_what_happens_elsewhere_is_not_looked_at(app: Flask, started: FleetUpdat
     assert not view.is_behind
 
 
-def test_many_changes_are_shown_at_most_once_a_second(app: Flask, started: FleetUpdate) -> None:
+def test_many_changes_are_shown_at_most_once_a_second(
+    app: Flask, started: FleetUpdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_update_view, "SUMMARY_SECONDS", 3600.0)
     view = FleetUpdateView(app, Query(started.id), role="viewer")
     view.everything(cast.NOW)
 

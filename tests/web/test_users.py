@@ -174,6 +174,18 @@ def test_removing_asks_for_the_name(alice: Browser) -> None:
     assert alice.get("/settings/users/bob").status == 404
 
 
+def test_of_somebody_from_the_provider_it_says_what_the_provider_will_undo(alice: Browser) -> None:
+    """Otherwise "removed for good" lasts until their next sign-in, and so does a role."""
+    before = alice.get("/settings/users/bob/remove").text("main"), alice.get("/settings/users/bob")
+    User.update(oidc_issuer="https://id.example.net", oidc_subject="bob-subject").where(User.id == "bob").execute()
+
+    question, person = alice.get("/settings/users/bob/remove").text("main"), alice.get("/settings/users/bob")
+
+    assert "new account" in question and "new account" not in before[0]
+    assert "next sign-in" in person.text("#role-from-provider")
+    assert not before[1].has("#role-from-provider")
+
+
 def test_a_lost_second_factor_is_taken_away(alice: Browser, parts: Runtime) -> None:
     with_second_factor(parts, cast.BOB)
     assert "your own" not in alice.get("/settings/users/bob/reset-second-factor").text("main")

@@ -113,6 +113,7 @@ CREATE INDEX incidents_repository ON incidents (repository_id);
 ALTER TABLE alerts ADD COLUMN incident_id TEXT REFERENCES incidents (id) ON DELETE SET NULL;
 ALTER TABLE alerts ADD COLUMN snoozed_until TEXT;
 ALTER TABLE alerts ADD COLUMN snoozed_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE hosts ADD COLUMN last_good_began_at TEXT;
 ALTER TABLE source_groups ADD COLUMN retention_hold TEXT NOT NULL DEFAULT '';
 CREATE INDEX snapshots_host ON snapshots (repository_id, hostname, time DESC);
 CREATE INDEX alerts_incident ON alerts (incident_id, state, host_id);

@@ -52,6 +52,7 @@ class Host(Row):
     protected_until = InstantField(null=True)
     verdict_code = TextField(default="")
     verdict_text = TextField(default="")
+    last_good_began_at = InstantField(null=True)
 
     class Meta:
         table_name = "hosts"
