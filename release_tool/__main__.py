@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--yank", type=_whole(1, 2**31), action="append", default=[], help="withdraw this older sequence")
     verb.add_argument("--key", default="", metavar="KEY_ID", help="release key that is going to sign it")
-    verb.add_argument("--output", type=Path, default=RELEASE_DIRECTORY)
+    verb.add_argument("--output", type=Path, default=RELEASE_DIRECTORY, help="where it goes (default dist/release)")
     verb.add_argument("--wheels", type=Path, default=TREE / "build" / "agent-wheels", help="where wheels are kept")
     verb.set_defaults(run=build)
 

@@ -11,9 +11,11 @@ from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import GroupState
 from rm.store.models import (
+    Alert,
     BackupDay,
     Host,
     HostTag,
+    Incident,
     Job,
     JobLogLine,
     MaintenancePolicy,
@@ -81,7 +83,16 @@ def nights(now: datetime) -> BackupScene:
     add_snapshots(scene, now)
     keep_in_order(scene, now)
     wait_for_a_lock(scene, now)
+    told_that_night(scene, now)
     return scene
+
+
+def told_that_night(scene: BackupScene, now: datetime) -> None:
+    """People were told of db-1 when it failed, and not when this scene was made."""
+    at = night(now, 0) + timedelta(minutes=6)
+    for alert in Alert.select().where(Alert.host == scene.hosts["db-1"]):
+        Alert.update(first_seen_at=at, last_seen_at=at).where(Alert.id == alert.id).execute()
+        Incident.update(opened_at=at, last_seen_at=at).where(Incident.id == alert.incident_id).execute()
 
 
 def night(now: datetime, back: int) -> datetime:

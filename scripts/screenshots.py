@@ -1,16 +1,18 @@
-"""Pictures for the documentation: of a first backup and a restore from a real run, of nights and updates from fleets
-that are made up.
+"""Pictures for the documentation: of a first backup and a restore from a real run, of nights, updates, alerts and
+people from fleets that are made up, on a real server.
 
-`python -m scripts.screenshots [backup] [nights] [updates]` writes docs/images/*.png, each light and dark, some also as
-a phone shows them.
+`python -m scripts.screenshots [backup] [nights] [updates] [signals]` writes docs/images/*.png, each light and dark,
+some also as a phone shows them.
 """
 
 import base64
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from demo.processes import free_port
-from scripts import backup_scene, update_scene
+from scripts import backup_scene, signals_scene, update_scene
+from scripts.camera import DESK, IMAGES, called_otherwise, keep
 from tests.access import scene
 from tests.browser.conftest import (
     CHROMIUM,
     PASSWORD,
-    PHONE,
     Agent,
     Server,
     Watched,
@@ -34,14 +36,14 @@ from tests.browser.conftest import (
     sign_in,
 )
 
-IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-DESK = {"width": 1280, "height": 860}
 LOW = {"width": 1280, "height": 440}
 TALL = {"width": 1280, "height": 1120}
 BADGE = "#job-head .status--badge"
-
-
-FLEET_STATES = ("running", "paused", "halted", "completed_with_exceptions")
+PROVIDER = {
+    "RM_OIDC_ISSUER": "https://id.example.net", "RM_OIDC_CLIENT_ID": "backups", "RM_OIDC_CLIENT_SECRET": "example",
+    "RM_OIDC_ROLE_CLAIM": "groups", "RM_OIDC_ROLE_ADMIN": "backup-admins", "RM_OIDC_LABEL": "Example ID",
+}  # fmt: skip
+FLEET_STATES = ("running", "halted")
 
 
 def main() -> None:
@@ -49,13 +51,15 @@ def main() -> None:
     if CHROMIUM is None:
         sys.exit("needs chromium: scripts/system-packages installs it")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    wanted = sys.argv[1:] or ["backup", "nights", "updates"]
+    wanted = sys.argv[1:] or ["backup", "nights", "updates", "signals"]
     if "backup" in wanted:
         backup()
     if "nights" in wanted:
         nights()
     if "updates" in wanted:
         updates()
+    if "signals" in wanted:
+        signals()
 
 
 def backup() -> None:
@@ -82,7 +86,9 @@ def play(server: Server, agent: Agent, root: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         watched = Watched(browser.new_context(viewport=DESK, reduced_motion="reduce").new_page(), server.url)
         page = watched.page
+        called_otherwise(page, server.url, root)
         set_up(watched)
+        keep(page, "fleet-empty")
         announce(server.url)
         watched.go("/hosts/add")
         page.get_by_role("button", name="Make the line").click()
@@ -196,51 +202,95 @@ def nights() -> None:
 
 
 def updates() -> None:
-    """The update card in each of its states, and a fleet update from plan to end."""
+    """Hosts that are behind, the update card, and a fleet update that is planned, runs and has halted."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with shown(browser, "cards") as (watched, found):
             watched.go("/?status=behind")
-            keep(watched.page, "fleet-behind", has_phone=True)
+            keep(watched.page, "fleet-behind")
             watched.go(f"/hosts/{found.hosts['mail-1']}")
             keep(watched.page, "host-updating", has_phone=True)
-            keep(watched.page, "update-card", part="#update-card")
-            watched.go(f"/jobs/{found.jobs['db-1']}")
-            keep(watched.page, "job-update")
-            for name, state, phase, _ in (*update_scene.PHASES, *update_scene.MORE_PHASES, *update_scene.ENDS):
-                watched.go(f"/hosts/{found.hosts[name]}")
-                keep(watched.page, f"update-card-{phase or state}-{state}", part="#update-card")
+            watched.go(f"/hosts/{found.hosts['pos-lyon-1']}")
+            keep(watched.page, "update-card-preflight-refused", part="#update-card")
         with shown(browser, "plan") as (watched, _):
             watched.go("/settings/fleet-update?canaries=1&waves=4,3")
-            keep(watched.page, "fleet-update-plan", has_phone=True)
-            watched.page.get_by_role("button", name="Take this plan").click()
-            watched.page.locator("#start").wait_for()
-            keep(watched.page, "fleet-update-start")
+            keep(watched.page, "fleet-update-plan")
         for state in FLEET_STATES:
             with shown(browser, state) as (watched, found):
                 watched.go(f"/settings/fleet-update/{found.fleet_id}")
-                keep(watched.page, f"fleet-update-{state.partition('_')[0]}", has_phone=True)
-                if state.startswith("completed"):
-                    watched.go("/settings/fleet-update")
-                    keep(watched.page, "fleet-update-past", part="#past")
+                keep(watched.page, f"fleet-update-{state}", has_phone=state == "running")
+        browser.close()
+
+
+def signals() -> None:
+    """What is wrong and who is told, the people and programs that are let in, and the server itself."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        os.environ.update(PROVIDER)
+        with shown(browser, "signals") as (watched, found):
+            page, fresh = watched.page, browser.new_context(viewport=DESK, reduced_motion="reduce").new_page()
+            fresh.goto(f"{watched.url}/login")
+            keep(fresh, "login")
+            watched.go("/alerts")
+            keep(page, "alerts")
+            watched.go("/settings/notifications")
+            keep(page, "notifications")
+            watched.go(f"/settings/notifications/{found.channel_id}")
+            page.locator("#log").evaluate("(log) => log.scrollIntoView()")
+            keep(page, "deliveries")
+            watched.go("/settings/users")
+            keep(page, "users")
+            watched.go("/settings/tokens")
+            keep(page, "tokens")
+            watched.go("/settings/general")
+            keep(page, "settings-general")
+            watched.go("/settings/alerts")
+            keep(page, "alert-patience")
+            watched.go("/audit?who=alice")
+            keep(page, "audit")
+            watched.go("/api")
+            keep(page, "api")
+            page.set_viewport_size(TALL)
+            watched.go(f"/alerts/{found.incident_id}")
+            keep(page, "incident", has_phone=True)
+            watched.go("/settings/metrics")
+            keep(page, "metrics")
+            watched.go("/settings/server")
+            keep(page, "server-care")
+            page.set_viewport_size(DESK)
+            watched.go("/settings/account")
+            page.get_by_label("Your password").fill(PASSWORD)
+            page.get_by_role("button", name="Set up").click()
+            page.locator("#second-factor, #confirm, svg").first.wait_for()
+            keep(page, "second-factor")
+            signals_scene.protect(found.data_dir, datetime.now(timezone.utc))
+            watched.go("/settings/account")
+            keep(page, "account")
+        for name in PROVIDER:
+            del os.environ[name]
         browser.close()
 
 
 @contextmanager
 def shown(browser: Browser, what: str) -> Iterator[tuple[Watched, Any]]:
     """A server with this fleet, and a page that is signed in there."""
-    makes = {"cards": update_scene.cards, "plan": update_scene.add_hosts, "nights": backup_scene.nights}
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
+        makes = {
+            "cards": update_scene.cards, "plan": update_scene.add_hosts, "nights": backup_scene.nights,
+            "signals": partial(signals_scene.signals, data),
+        }  # fmt: skip
         found = scene.prepare(
             data, now=datetime.now(timezone.utc), fill=makes.get(what, lambda now: update_scene.fleet(what, now))
         )
         server = Server(f"http://127.0.0.1:{free_port()}", data, Path(name) / "server.log")
+        os.environ["RM_BASE_URL"] = server.url
         server.start()
         scene.connect(data)
         context = browser.new_context(viewport=DESK, reduced_motion="reduce")
         try:
             watched = Watched(context.new_page(), server.url)
+            called_otherwise(watched.page, server.url, Path(name))
             sign_in(watched)
             yield watched, found
         finally:
@@ -258,24 +308,6 @@ def announce(url: str) -> None:
 
 def done(page: Page) -> None:
     expect(page.locator(BADGE)).to_have_text("Succeeded", timeout=60_000)
-
-
-def keep(page: Page, name: str, *, part: str = "", has_phone: bool = False) -> None:
-    """The page as it is now, or a part of it, once in each theme, and on a phone where that is wanted."""
-    page.wait_for_load_state("load")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        path = IMAGES / f"{name}-{scheme}.png"
-        if part:
-            page.locator(part).screenshot(path=path)
-        else:
-            page.screenshot(path=path)
-    page.emulate_media(color_scheme="light")
-    if has_phone:
-        before = page.viewport_size
-        page.set_viewport_size(PHONE)
-        page.screenshot(path=IMAGES / f"{name}-phone.png")
-        page.set_viewport_size(before or DESK)
 
 
 if __name__ == "__main__":

@@ -73,8 +73,9 @@ def add_hosts(now: datetime) -> UpdateScene:
 def cards(now: datetime) -> UpdateScene:
     """One card of each kind."""
     scene = add_hosts(now)
+    repository = Host.get_by_id(scene.hosts["mail-1"]).repository_id
     for name, *_ in MORE_PHASES:
-        scene.hosts[name] = add_host("ok", now=now, name=name, repository=None)
+        scene.hosts[name] = add_host("ok", now=now, name=name, repository=repository)
         rows.run(scene.hosts[name], rows.OLD, now, is_online=True)
     for name, state, phase, fields in (*PHASES, *MORE_PHASES, *ENDS):
         if state == "deferred":
