@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SETTING = "server_care.backups"
 SINCE = "server_care.backups_since"
 ALERT, CONDITION = "server_backup_failed", "server"
+PROGRAM = Path(__file__).resolve().parents[2]
 KEEP_FAILED = 20
 KEEP_REMOVED = timedelta(days=400)
 DIRECTORY = "backups"
@@ -52,7 +53,7 @@ def save_plan(bus: EventBus, *, wanted: Plan, data_dir: Path, actor: Actor, now:
     """Change what is wanted, from now on; raises Invalid."""
     wanted.checked()
     if wanted.directory:
-        _check_directory(Path(wanted.directory))
+        _check_directory(Path(wanted.directory), data_dir)
     with changes():
         before = plan()
         if before == wanted:
@@ -231,7 +232,11 @@ def _known(row: ServerBackup) -> Made:
     return Made(row.id, row.started_at, row.is_ok)
 
 
-def _check_directory(wanted: Path) -> None:
+def _check_directory(wanted: Path, data_dir: Path) -> None:
+    place = wanted.resolve()
+    if place.is_relative_to(PROGRAM) and not place.is_relative_to(data_dir.resolve()):
+        # Part of it is served to everybody, and all of it goes with the next version.
+        raise Invalid({"directory": "This is the program's own directory. Choose one that is made for data."})
     try:
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(wanted, os.W_OK | os.X_OK):

@@ -226,6 +226,16 @@ def test_a_changed_plan_is_recorded_with_before_and_after(bus, settings) -> None
     assert (entry.payload["before"]["every_hours"], entry.payload["after"]["every_hours"]) == (24, 6)
 
 
+@pytest.mark.parametrize("place", ["static", "static/copies", "."])
+def test_no_copy_goes_where_the_program_is_and_the_world_may_read(bus, settings, place) -> None:
+    wanted = Plan(directory=str(server_backups.PROGRAM / place))
+
+    with pytest.raises(Invalid) as caught:
+        server_backups.save_plan(bus, wanted=wanted, data_dir=settings.data_dir, actor=ALICE, now=NOW)
+
+    assert "program's own" in caught.value.fields["directory"]
+
+
 def test_a_directory_that_cannot_be_used_is_said_beside_the_field(bus, settings, tmp_path) -> None:
     (tmp_path / "file").touch()
 

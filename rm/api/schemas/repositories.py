@@ -54,7 +54,3 @@ COMPONENTS["Maintenance"] = record(
 )  # fmt: skip
 COMPONENTS["SizeOfDay"] = record("*", day=TEXT, total_bytes=nothing_or(WHOLE), snapshot_count=nothing_or(WHOLE))
 COMPONENTS["HostChosen"] = record("host_id", host_id=ID)
-COMPONENTS["RepositoryJob"] = record(
-    "host_id kind", host_id=ID, kind=described(TEXT, "check, unlock or prune."),
-    subset=described(TEXT, "For check: a part such as 1/10 or 5%."),
-)  # fmt: skip
