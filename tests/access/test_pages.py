@@ -69,11 +69,14 @@ def test_every_page_that_the_server_has_is_looked_at(app: Flask) -> None:
     looked_at = {"hosts.index", "accounts.ask", "accounts.open_setup", "user_links.ask"}
     # Only who signs in, or just made codes, sees these; tests/browser/test_people.py goes there.
     looked_at |= {"accounts.ask_code", "second_factor.show_codes"}
+    # These send a browser on, or need a provider; tests/oidc/test_browser.py goes there.
+    looked_at |= {"oidc.ask", "oidc.come_back"}
     adapter = app.url_map.bind("localhost")
     names = {key: key for key in ("ok", "long", "never", *STATES)}
     shown = Scene(
         hosts=names, jobs={"running": "j"}, groups={"ok": "g"}, repositories={"attic": "r"}, pending={"p": "p"},
         token_id="t", release_id="r", fleet_updates={"halted": "u"}, schedules={"ok": "s"}, templates={"t": "t"},
+        channels={"c": "c"}, incidents={"i": "i"},
     )  # fmt: skip
     for path in shown.paths():
         with suppress(NotFound):
