@@ -158,7 +158,8 @@ def index() -> Response:
         "next_word": "Search further back" if found.is_cut else "Older",
     }
     return page(
-        "audit/list.html", section="audit", texts=texts, wrong=wrong, days=days, pager=pager, said=said, lines=lines,
+        "audit/list.html", section="audit", texts=texts | dict.fromkeys(wrong, ""), wrong=wrong, days=days, pager=pager,
+        said=said, lines=lines,
         is_filtered=not filters.is_empty, is_cut=found.is_cut, kinds=KINDS, csv=f"/audit.csv?{asked}".rstrip("?"),
         is_open=any(texts[name] for name in FIELDS if name != "q"),
         actions=[("", "Any"), *sorted(((one, words(one)) for one in audit.list_actions()), key=lambda one: one[1])],

@@ -182,3 +182,10 @@ def test_a_million_entries_are_paged_without_looking_at_all_of_them(app) -> None
     ]
     assert len(plans) > 10
     assert [plan for plan in plans if "SCAN" in plan] == []
+
+
+def test_a_day_that_is_none_is_named_and_the_field_stays_usable(alice) -> None:
+    page = alice.get("/audit?since=nonsense")
+
+    assert "Write a day such as" in page.text("main")
+    assert page.soup.select_one("#since").get("value", "") == ""
