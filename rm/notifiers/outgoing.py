@@ -100,6 +100,8 @@ class _Pinned(http.client.HTTPConnection):
         self._until = until
         self._ca_file = ca_file
         self._is_secure = parts.scheme == "https"
+        # http.client lets go of `sock` as soon as the head of an answer is there; its body may still drip in.
+        self.wire: socket.socket | None = None
 
     def connect(self) -> None:
         failed: OSError | None = None
@@ -108,7 +110,7 @@ class _Pinned(http.client.HTTPConnection):
             if left <= 0:
                 raise TimeoutError
             try:
-                self.sock = socket.create_connection((address, self.port), timeout=left)
+                self.sock = self.wire = socket.create_connection((address, self.port), timeout=left)
             except OSError as error:
                 failed = error
                 continue
@@ -118,7 +120,9 @@ class _Pinned(http.client.HTTPConnection):
         if self._is_secure:
             context = _trusting(self._ca_file)
             # The handshake comes after the assignment, so that the time limit reaches it too.
-            self.sock = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = self.wire = context.wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
             self.sock.do_handshake()
 
 
@@ -129,9 +133,9 @@ def _cut_off(connection: _Pinned, until: float) -> Iterator:
 
     def cut() -> None:
         late.set()
-        if connection.sock is not None:
+        if connection.wire is not None:
             try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                connection.wire.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from peewee import DatabaseError, IntegrityError, OperationalError
 from playhouse.pool import PooledSqliteDatabase
@@ -16,11 +17,28 @@ __all__ = [
     "publish_after_commit",
 ]  # fmt: skip
 
+
+class Pool(PooledSqliteDatabase):
+    """Keeps connections to one file; one that comes back after another file was opened is closed."""
+
+    def init(self, database: str | None, *arguments: Any, **options: Any) -> None:
+        self._to_this_file: set[int] = set()
+        super().init(database, *arguments, **options)
+
+    def _connect(self) -> Any:
+        connection = super()._connect()
+        self._to_this_file.add(id(connection))
+        return connection
+
+    def _can_reuse(self, connection: Any) -> bool:
+        return id(connection) in self._to_this_file
+
+
 # lock_type only works in the constructor. IMMEDIATE: a block that reads and then writes
 # fails at once under DEFERRED, without the busy wait.
 # A pool, because opening a connection costs more than most of what is asked of it, and closing the last one
 # makes SQLite write its whole log back. No limit: a block that waits for a connection would hold others up.
-db = PooledSqliteDatabase(None, max_connections=0, lock_type="IMMEDIATE", autoconnect=False)
+db = Pool(None, max_connections=0, lock_type="IMMEDIATE", autoconnect=False)
 
 # Long enough for a commit of another connection, short enough that a mistake cannot freeze the process:
 # under gevent the busy wait blocks every greenlet.

@@ -109,3 +109,28 @@ def test_a_connection_is_kept_for_the_next_block_and_the_log_is_written_back_at_
 
 def test_a_busy_wait_is_short_because_it_holds_up_the_whole_process(app):
     assert 100 <= db.execute_sql("PRAGMA busy_timeout").fetchone()[0] <= 500
+
+
+def test_a_connection_that_comes_back_late_is_not_used_for_another_file(tmp_path):
+    migrate(tmp_path / "first.db", now=NOW)
+    migrate(tmp_path / "second.db", now=NOW)
+    database.open_database(tmp_path / "first.db")
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold():
+        with database.connection():
+            database.db.execute_sql("SELECT 1")
+            is_held.set()
+            may_end.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(60)
+    database.open_database(tmp_path / "second.db")
+    may_end.set()
+    holder.join(60)
+
+    with database.connection():
+        [(_, _, file)] = database.db.execute_sql("PRAGMA database_list").fetchall()
+    database.close_database()
+    assert file.endswith("second.db")

@@ -160,10 +160,10 @@ def test_on_a_full_disk_lines_are_given_back_and_taken_once_there_is_room(writer
     pages = [db.execute_sql("PRAGMA page_count").fetchone()[0]]
     original = module._store
 
-    def store_with_so_many_pages(batch):
+    def store_with_so_many_pages(batch, cut):
         # the limit belongs to a connection, so the writer sets it on its own
         db.execute_sql(f"PRAGMA max_page_count = {pages[0]}")
-        return original(batch)
+        return original(batch, cut)
 
     monkeypatch.setattr(module, "_store", store_with_so_many_pages)
     batch = lines(1, 100, "x" * 3900)
@@ -193,10 +193,10 @@ def test_an_unforeseen_failure_gives_lines_back_and_the_writer_goes_on(writer, w
     original = module._store
     failures = iter([RuntimeError("unforeseen")])
 
-    def fail_once(batch):
+    def fail_once(batch, cut):
         for failure in failures:
             raise failure
-        return original(batch)
+        return original(batch, cut)
 
     monkeypatch.setattr(module, "_store", fail_once)
 

@@ -52,7 +52,7 @@ def test_what_an_alert_tells_is_not_told_twice(alice: Browser, bus: EventBus, we
     needs = alice.get("/").find("#needs")
 
     assert needs.select_one(".count").get_text() == "1"
-    assert [str(need["id"])[:11] for need in needs.select("article")] == ["need-alert-"]
+    assert [str(need["id"])[:14] for need in needs.select("article")] == ["need-incident-"]
     assert "A backup of files on web1 was expected by 2026-11-23 at 08:00 UTC" in needs.get_text()
 
 
@@ -123,7 +123,7 @@ def test_the_card_says_for_each_group_what_is_since_when_and_what_comes_next(
     row = charlie.get(f"/hosts/{web1.id}").find(f"#why-{group}")
 
     assert " ".join(row.get_text(" ").split()) == (
-        "files Backed up 23 Nov 2026, 12:00:00 UTC next run 24 Nov 2026, 03:00:00 UTC 25 Nov 2026, 00:00:00 UTC"
+        "files Backed up 23 Nov 2026, 12:00:00 UTC next run 24 Nov 2026, 03:00:00 UTC 25 Nov 2026, 00:00 UTC"
     )
 
 
