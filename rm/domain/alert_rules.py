@@ -119,11 +119,6 @@ def speaks(kind: str, *, for_kind: str) -> bool:
     return for_kind not in TOLD_AT_LENGTH and is_graver(KINDS[kind].severity, KINDS[for_kind].severity)
 
 
-def needs_somebody(state: str, *, snoozed_until: datetime | None, now: datetime) -> bool:
-    """Whether it asks for a person at this moment."""
-    return state == "raised" and (snoozed_until is None or snoozed_until <= now)
-
-
 def snooze_until(choice: str, chosen: datetime | None, now: datetime) -> datetime | None:
     """When a snooze ends: after one of SNOOZES, or at the chosen time; None for what is too short or too long."""
     until = now + SNOOZES[choice] if choice in SNOOZES else chosen

@@ -26,12 +26,6 @@ def find_open(kind: str, condition: str) -> Alert | None:
     return Alert.get_or_none(Alert.kind == kind, Alert.condition == condition, Alert.state != "resolved")
 
 
-def list_raised(*, limit: int) -> list[Alert]:
-    """What nobody has looked at yet, the gravest first."""
-    query = Alert.select().where(Alert.state == "raised")
-    return list(query.order_by(_GRAVE_FIRST, Alert.last_seen_at.desc(), Alert.id.desc()).limit(limit))
-
-
 def list_page(*, state: str = "", limit: int, offset: int = 0, scope: Sequence[str] = ()) -> list[Alert]:
     """One page of alerts, open ones first, then the newest; `state` is one state, `open`, or empty for all.
 
@@ -56,10 +50,6 @@ def list_open_of_host(host_id: str, *, limit: int) -> list[Alert]:
 
 def list_open_of_incident(incident_id: str) -> list[Alert]:
     return list(Alert.select().where(Alert.incident == incident_id, Alert.state != "resolved"))
-
-
-def count_open() -> int:
-    return int(Alert.select().where(Alert.state != "resolved").count())
 
 
 def failing_hosts(incident_id: str, *, since: datetime | None, limit: int) -> list[tuple[str, str]]:

@@ -27,8 +27,3 @@ def list_enabled() -> list[Channel]:
 
 def count() -> int:
     return Channel.select().count()
-
-
-def count_failing() -> int:
-    """Channels whose last delivery did not arrive."""
-    return Channel.select().where(Channel.is_enabled, Channel.failing_since.is_null(False)).count()

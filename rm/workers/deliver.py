@@ -1,4 +1,4 @@
-"""Sends what is to be told: each channel in a lane of its own, so that a slow one holds up nobody else."""
+"""Sends what is to be told: each channel in its order, a few at once; one that is slow holds up no other lane."""
 
 import logging
 import threading

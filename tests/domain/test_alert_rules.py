@@ -133,13 +133,6 @@ def test_a_span_that_is_shown_means_the_same_when_it_is_saved(span):
     assert alert_rules.span_of(alert_rules.span_words(span)) == span
 
 
-def test_a_snoozed_or_acknowledged_incident_asks_for_nobody():
-    assert alert_rules.needs_somebody("raised", snoozed_until=None, now=NOW)
-    assert alert_rules.needs_somebody("raised", snoozed_until=NOW, now=NOW)
-    assert not alert_rules.needs_somebody("raised", snoozed_until=NOW + MINUTE, now=NOW)
-    assert not alert_rules.needs_somebody("acknowledged", snoozed_until=None, now=NOW)
-
-
 def test_each_kind_has_words_and_what_to_do():
     assert set(KINDS) >= {"backup_failed", "repository_unreachable", "channel_failing", "server_backup_failed"}
     assert all(kind.severity in ("warning", "critical") and kind.title and kind.advice for kind in KINDS.values())
