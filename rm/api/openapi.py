@@ -12,7 +12,7 @@ from rm.api.schemas import COMPONENTS
 from rm.api.shapes import Shape, ref
 from rm.domain import permissions
 from rm.domain.permissions import PUBLIC, allows
-from rm.services.idempotency import MAX_KEY
+from rm.services.idempotency import KEY_PATTERN, MAX_KEY
 
 routes = Blueprint("api_openapi", __name__, url_prefix="/api/v1")
 
@@ -123,7 +123,7 @@ def _parameters(rule: Rule, method: str, declared: Operation) -> list[dict[str, 
             {
                 "name": "Idempotency-Key", "in": "header",
                 "description": "The same key with the same request gives the same answer, for 24 hours.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": f"^{KEY_PATTERN}$"},
             }
         )  # fmt: skip
     return found

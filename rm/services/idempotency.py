@@ -8,6 +8,7 @@ key says "unknown" until it is forgotten, rather than ordering twice.
 import base64
 import hashlib
 import json
+import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from rm.store.vault import Vault
 
 KEPT_FOR = timedelta(hours=24)
 MAX_KEY = 128
+KEY_PATTERN = "[!-~]+"
 MAX_KEPT = 10_000
 MAX_STORED = 1024 * 1024
 LONG_KEPT = 100
@@ -59,8 +61,8 @@ class KeyReused(RmError):
 
 def check_key(key: str) -> None:
     """Raises Invalid for a key that cannot be one."""
-    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
-        problem = f"must be 1 to {MAX_KEY} printable ASCII characters"
+    if len(key) > MAX_KEY or not re.fullmatch(KEY_PATTERN, key):
+        problem = f"must be 1 to {MAX_KEY} printable ASCII characters without spaces"
         raise Invalid({"Idempotency-Key": problem}, f"Idempotency-Key {problem}.")
 
 

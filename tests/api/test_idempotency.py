@@ -76,7 +76,7 @@ def test_what_was_kept_long_enough_is_forgotten(program, path, clock):
     assert idempotency.forget_old(now=clock.now + timedelta(hours=25)) == 1
 
 
-@pytest.mark.parametrize("key", ["", "x" * 129, "ä"])
+@pytest.mark.parametrize("key", ["", "x" * 129, "ä", "two words"])
 def test_a_key_that_cannot_be_one_is_refused(program, path, key):
     answer = program("operator").post(path, json={"kind": "init"}, headers={"Idempotency-Key": key})
 
