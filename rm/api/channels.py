@@ -13,7 +13,7 @@ from rm.domain.notices import Notice
 from rm.domain.permissions import allows
 from rm.runtime import runtime
 from rm.services import channels as service
-from rm.services import dead_man, delivery_tries, sending
+from rm.services import dead_man, delivery_tries, general_settings, sending
 from rm.services.channel_forms import CHANNEL_KINDS, ChannelForm
 from rm.shared.ids import new_ulid
 from rm.store import channels, deliveries
@@ -105,7 +105,10 @@ def test(channel_id: str) -> dict[str, Any]:
     _spend_call()
     delivery_id, now = new_ulid(), parts.clock()
     link = f"{parts.settings.base_url}/settings/notifications/{channel_id}"
-    notice = Notice(event="test", severity="warning", title="Test", at=now, link=link)
+    notice = Notice(
+        event="test", severity="warning", title="Test", at=now, link=link,
+        server=general_settings.current().shown_name,
+    )  # fmt: skip
     outcome = sending.send(parts.vault, channel=found, delivery_id=delivery_id, notice=notice, now=now)
     kept = service.keep_test(
         parts.bus, channel_id=channel_id, delivery_id=delivery_id, is_ok=outcome.is_ok, reason=outcome.reason,

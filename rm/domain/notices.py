@@ -13,6 +13,7 @@ EVENTS = ("raised", "worsened", "acknowledged", "resolved")
 FAILURES = ("raised", "worsened")
 HOSTS_NAMED = 5
 SCHEMA = 1
+PRODUCT = "restic-manager"
 
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
 _CALLS = re.compile(r"@(?=(everyone|here|channel|all|room)\b)", re.IGNORECASE)
@@ -20,7 +21,9 @@ _CALLS = re.compile(r"@(?=(everyone|here|channel|all|room)\b)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Notice:
-    """`title` says what and where; `actor` who acknowledged or resolved, empty for the server itself."""
+    """`title` says what and where; `actor` who acknowledged or resolved, empty for the server itself, which people call
+    `server`.
+    """
 
     event: str
     severity: str
@@ -35,6 +38,7 @@ class Notice:
     at: datetime | None = None
     link: str = ""
     incident_id: str = ""
+    server: str = PRODUCT
 
 
 def clean(text: str) -> str:
@@ -45,12 +49,14 @@ def clean(text: str) -> str:
 def subject(notice: Notice) -> str:
     """What stands out in a list of messages: how grave, what, where."""
     if notice.event == "test":
-        return "[test] restic-manager can reach you here"
+        return _harmless(f"[test] {clean(notice.server)} can reach you here")
     mark = {
         "raised": notice.severity, "worsened": "worse", "acknowledged": "acknowledged", "resolved": "resolved",
     }[notice.event]  # fmt: skip
     many = f", {counted(notice.host_count, 'host')}" if notice.host_count > 1 else ""
-    return _harmless(f"[{mark}] {clean(notice.title)[:160]}{many}")
+    # Who has several servers named them; with one there is nothing to tell apart.
+    of = f" · {clean(notice.server)}" if notice.server != PRODUCT else ""
+    return _harmless(f"[{mark}] {clean(notice.title)[:160]}{many}{of}")
 
 
 def text(notice: Notice) -> str:
@@ -92,6 +98,7 @@ def as_json(notice: Notice, *, delivery_id: str) -> dict[str, Any]:
         "hosts": {"count": notice.host_count, "names": [clean(name) for name in notice.hosts[:HOSTS_NAMED]]},
         "since": _iso(notice.since),
         "at": _iso(notice.at),
+        "server": clean(notice.server),
         "incident": {"id": notice.incident_id, "url": notice.link} if notice.incident_id else None,
     }
 

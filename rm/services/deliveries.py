@@ -7,6 +7,7 @@ from rm.domain.actors import SERVER
 from rm.domain.delivering import Wishes
 from rm.domain.notices import EVENTS, FAILURES, Notice
 from rm.events import DeliveriesChanged, EventBus
+from rm.services import general_settings
 from rm.shared.ids import new_ulid
 from rm.shared.instants import from_text, to_text
 from rm.store import channels, deliveries
@@ -64,6 +65,7 @@ def notice(delivery: Delivery) -> Notice:
         kinds=tuple(known.get("kinds", ())), host_count=known.get("host_count", 0),
         hosts=tuple(known.get("hosts", ())), since=_instant(known.get("since")), at=_instant(known.get("at")),
         link=known.get("link", ""), incident_id=delivery.incident_id or "",
+        server=general_settings.current().shown_name,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 
 from rm.domain.actors import Actor
+from rm.domain.notices import PRODUCT
 from rm.errors import Invalid
 from rm.events import EventBus
 from rm.services import audit
@@ -13,7 +14,6 @@ from rm.store import kept_settings
 from rm.store.database import changes
 
 SETTING = "general"
-PRODUCT = "restic-manager"
 RETENTIONS = ("everything", "short", "standard", "long")
 MAX_NAME = 60
 MIN_HOURS, MAX_HOURS = 1, 24 * 30

@@ -9,7 +9,7 @@ from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
 from rm.services import channels as service
-from rm.services import dead_man, delivery_tries, sending
+from rm.services import dead_man, delivery_tries, general_settings, sending
 from rm.services.channel_forms import ChannelForm
 from rm.shared.ids import new_ulid
 from rm.store import channels
@@ -101,7 +101,10 @@ def test(channel_id: str) -> AnyResponse:
     _spend_call()
     delivery_id = new_ulid()
     link = f"{parts.settings.base_url}{PATH}/{channel_id}"
-    notice = Notice(event="test", severity="warning", title="Test", at=now, link=link)
+    notice = Notice(
+        event="test", severity="warning", title="Test", at=now, link=link,
+        server=general_settings.current().shown_name,
+    )  # fmt: skip
     outcome = sending.send(parts.vault, channel=found, delivery_id=delivery_id, notice=notice, now=now)
     service.keep_test(
         parts.bus, channel_id=channel_id, delivery_id=delivery_id, is_ok=outcome.is_ok, reason=outcome.reason,

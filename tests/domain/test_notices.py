@@ -41,6 +41,14 @@ def test_each_event_is_told_apart_by_subject_text_colour_and_json() -> None:
     assert notices.apprise_kind(but(severity="warning")) == "warning"
 
 
+def test_a_server_with_a_name_says_it_in_the_subject_and_in_json() -> None:
+    named = but(server="Backups\r\nof Berlin")
+
+    assert notices.subject(named) == "[critical] Repository unreachable: nas, 40 hosts · Backups of Berlin"
+    assert notices.as_json(named, delivery_id="d")["server"] == "Backups of Berlin"
+    assert notices.subject(but(event="test", server="Berlin")) == "[test] Berlin can reach you here"
+
+
 def test_an_end_says_how_long_it_lasted_and_who_said_so() -> None:
     over = but(event="resolved", actor="bob", message="", at=NOW + timedelta(hours=26, minutes=5))
 
