@@ -103,11 +103,12 @@ def _chunked(groups: Sequence[Group], act: Callable[[Sequence[Group]], None]) ->
 
 def _lose(bus: EventBus, repository_id: str, chunk: Sequence[Group], now: datetime) -> None:
     for group_id, host_id in chunk:
-        alerts.raise_condition(
+        raised = alerts.raise_condition(
             bus, kind="backup_failed", condition=f"group:{group_id}", message=MESSAGE, now=now, host_id=host_id,
             cause=f"repository:{repository_id}",
         )  # fmt: skip
-        repository_alerts.backup_failed(bus, repository_id=repository_id, message=MESSAGE, now=now)
+        if not raised.is_cause_told:
+            repository_alerts.backup_failed(bus, repository_id=repository_id, message=MESSAGE, now=now)
 
 
 def _find(bus: EventBus, chunk: Sequence[Group], now: datetime) -> None:

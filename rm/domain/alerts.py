@@ -101,5 +101,7 @@ KINDS = {
 STATES = ("raised", "acknowledged", "resolved")
 SEVERITIES = ("warning", "critical")
 BACKUP_KINDS = ("backup_failed", "backup_late", "backup_missed")
-TOLD_AT_LENGTH = ("repository_unreachable",)
+CAUSE_KIND = "repository_unreachable"
+"""The kind that is about a cause itself, which is then its condition too."""
+TOLD_AT_LENGTH = (CAUSE_KIND,)
 """Kinds that are about more than the alerts that came before them in the same incident, and speak for it."""

@@ -1,10 +1,11 @@
 """Alerts: what a person must know. One open row per kind and condition; seen again, it counts."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from rm.domain import alert_rules
 from rm.domain.actors import SERVER, Actor
-from rm.domain.alerts import KINDS
+from rm.domain.alerts import CAUSE_KIND, KINDS
 from rm.errors import Conflict
 from rm.events import AlertsChanged, EventBus
 from rm.services import alert_settings, audit, incident_events, incidents
@@ -18,6 +19,15 @@ from rm.store.raising import NewAlert, OpenAlert
 MESSAGE_LIMIT = 1000
 SIGHTINGS_TOLD = 20
 """So often an alert that is seen again has a line in the timeline; after that it only counts."""
+
+
+class Raised(NamedTuple):
+    """What raising a condition came to."""
+
+    alert_id: str | None
+    """Its open alert; None while the kind's patience is not over."""
+    is_cause_told: bool
+    """Whether an alert about the cause itself was open before."""
 
 
 def raise_alert(
@@ -42,7 +52,7 @@ def raise_alert(
             bus, kind=kind, condition=condition, message=message, now=now, host_id=host_id,
             repository_id=repository_id, cause=cause, since=since,
         )  # fmt: skip
-        return alerts.get(found) if found is not None else None
+        return alerts.get(found.alert_id) if found.alert_id is not None else None
 
 
 def raise_condition(
@@ -56,12 +66,12 @@ def raise_condition(
     repository_id: str | None = None,
     cause: str = "",
     since: datetime | None = None,
-) -> str | None:
+) -> Raised:
     """The same, for whoever needs no more than the alert's id; inside a transaction."""
     severity = KINDS[kind].severity
     text = message[:MESSAGE_LIMIT]
     cause = alert_rules.cause_of(kind, condition, cause)
-    known = raising.look(kind, condition, cause=cause, settings=alert_settings.NAME)
+    known = raising.look(kind, condition, cause=cause, cause_kind=CAUSE_KIND, settings=alert_settings.NAME)
     found, wait = known.alert, known.wait
     new = NewAlert(
         id=new_ulid(), kind=kind, severity=severity, condition=condition, message=text, host_id=host_id,
@@ -70,16 +80,16 @@ def raise_condition(
     )  # fmt: skip
     if found is not None:
         _seen_again(bus, found, new, cause=cause, now=now)
-        return found.id
+        return Raised(found.id, known.is_cause_told)
     due_at = new.first_seen_at + alert_settings.patience_with(kind, host_id, text=known.settings)
     if due_at > now:
         raising.keep_wait(new, cause=cause, due_at=due_at)
-        return None
+        return Raised(None, known.is_cause_told)
     if wait is not None:
         raising.drop_wait(kind, condition)
     alert_id = incidents.take(bus, new, cause=cause, into=known.incident, now=now)
     publish_after_commit(bus, AlertsChanged(alert_id, host_id))
-    return alert_id
+    return Raised(alert_id, known.is_cause_told)
 
 
 def raise_waiting(bus: EventBus, wait: AlertWait, *, now: datetime) -> None:

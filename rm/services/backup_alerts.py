@@ -120,8 +120,8 @@ def _tell_lateness(bus: EventBus, judged: Judged, are_open: Open, *, now: dateti
 def _raise_failed(bus: EventBus, judged: Judged, *, now: datetime) -> None:
     run = judged.facts.last_run
     cause = alert_rules.cause_of_failure(run.reason, run.repository_id) if run is not None else ""
-    _raise(bus, judged, FAILED, _failed_words(judged), cause=cause, now=now)
-    if run is not None and run.repository_id is not None and cause:
+    raised = _raise(bus, judged, FAILED, _failed_words(judged), cause=cause, now=now)
+    if run is not None and run.repository_id is not None and cause and not raised.is_cause_told:
         repository_alerts.backup_failed(bus, repository_id=run.repository_id, message=run.message, now=now)
 
 
@@ -137,8 +137,8 @@ def _cause_of_lateness(judged: Judged) -> str:
 
 def _raise(
     bus: EventBus, judged: Judged, kind: str, message: str, *, cause: str, now: datetime, since: datetime | None = None
-) -> None:
-    alerts.raise_condition(
+) -> alerts.Raised:
+    return alerts.raise_condition(
         bus, kind=kind, condition=judged.condition, message=message, now=now, host_id=judged.host.id, cause=cause,
         since=since,
     )  # fmt: skip

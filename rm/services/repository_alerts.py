@@ -3,22 +3,22 @@
 from datetime import datetime
 
 from rm.domain.alert_rules import HOSTS_THAT_PROVE, SHARED_REASONS
+from rm.domain.alerts import CAUSE_KIND
 from rm.events import EventBus
 from rm.services import alerts
 from rm.store import alerts as alert_rows
 from rm.store import raising, repositories
 from rm.store.models import Repository
 
-KIND = "repository_unreachable"
+KIND = CAUSE_KIND
 
 
 def backup_failed(bus: EventBus, *, repository_id: str, message: str, now: datetime) -> None:
     """A backup failed because its repository did not open: with a second host it is called unreachable.
 
-    Failures of before somebody last opened it do not count. Call it after that failure's own alert was raised.
+    Failures of before somebody last opened it do not count. Call it after that failure's own alert was raised, and
+    only while the repository is not called unreachable yet.
     """
-    if raising.find_open(KIND, _about(repository_id)) is not None:
-        return
     incident = raising.find_open_incident(_about(repository_id))
     repository = repositories.find(repository_id)
     if incident is None or repository is None:

@@ -5,6 +5,7 @@ import secrets
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
@@ -15,12 +16,15 @@ def new_ulid(at_ms: int | None = None) -> str:
 
 def ulid(at_ms: int, tail: int) -> str:
     """The ULID of a Unix time in milliseconds and of 80 bits."""
-    value = (at_ms << 80) | tail
-    digits = []
-    for _ in range(26):
-        value, digit = divmod(value, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    return "".join(
+        [
+            _PAIRS[at_ms >> 40 & 1023], _PAIRS[at_ms >> 30 & 1023], _PAIRS[at_ms >> 20 & 1023],
+            _PAIRS[at_ms >> 10 & 1023], _PAIRS[at_ms & 1023],
+            _PAIRS[tail >> 70 & 1023], _PAIRS[tail >> 60 & 1023], _PAIRS[tail >> 50 & 1023],
+            _PAIRS[tail >> 40 & 1023], _PAIRS[tail >> 30 & 1023], _PAIRS[tail >> 20 & 1023],
+            _PAIRS[tail >> 10 & 1023], _PAIRS[tail & 1023],
+        ]
+    )  # fmt: skip
 
 
 def milliseconds_of(ulid: str) -> int:

@@ -5,15 +5,19 @@ from datetime import datetime, timezone
 
 def to_text(instant: datetime) -> str:
     """The instant as 27 characters that sort as time does; refuses a time without zone."""
+    # many times as fast as strftime, and every log line has one
+    if instant.tzinfo is timezone.utc:
+        return instant.isoformat(timespec="microseconds")[:-6] + "Z"
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
-    # four times as fast as strftime, and every log line has one
     return instant.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_text(text: str) -> datetime:
     """The instant that an ISO 8601 text with a zone names, in UTC; raises ValueError for anything else."""
     instant = datetime.fromisoformat(text.replace("Z", "+00:00") if text.endswith("Z") else text)
+    if instant.tzinfo is timezone.utc:
+        return instant
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
     return instant.astimezone(timezone.utc)

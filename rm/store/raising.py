@@ -66,25 +66,31 @@ class Known:
     wait: Wait | None
     incident: OpenIncident | None
     settings: str
+    is_cause_told: bool
 
 
-def look(kind: str, condition: str, *, cause: str, settings: str) -> Known:
-    """What is open or waits of this condition, the open incident of the cause, and what is set under that name."""
+def look(kind: str, condition: str, *, cause: str, cause_kind: str, settings: str) -> Known:
+    """What is open or waits of this condition, the open incident of the cause, and what is set under that name.
+
+    And whether an alert of `cause_kind` is open about the cause itself.
+    """
     row = db.execute_sql(
         "SELECT a.id, a.kind, a.state, a.count, a.incident_id, w.since, w.count, s.value, i.id, i.cause, i.kind,"
-        " i.severity, i.state, i.opened_at, i.acknowledged_at, i.acknowledged_by, i.snoozed_until, i.snoozed_by"
+        " i.severity, i.state, i.opened_at, i.acknowledged_at, i.acknowledged_by, i.snoozed_until, i.snoozed_by,"
+        " EXISTS (SELECT 1 FROM alerts c WHERE c.kind = ?5 AND c.condition = ?3 AND c.state <> 'resolved')"
         " FROM (SELECT 1)"
         " LEFT JOIN alerts a ON a.kind = ?1 AND a.condition = ?2 AND a.state <> 'resolved'"
         " LEFT JOIN alert_waits w ON w.kind = ?1 AND w.condition = ?2"
         " LEFT JOIN incidents i ON i.cause = ?3 AND i.state <> 'resolved'"
         " LEFT JOIN settings s ON s.name = ?4",
-        (kind, condition, cause, settings),
+        (kind, condition, cause, settings, cause_kind),
     ).fetchone()
     return Known(
         alert=OpenAlert(*row[:5]) if row[0] is not None else None,
         wait=Wait(instants.from_text(row[5]), row[6]) if row[5] is not None else None,
-        incident=_incident(row[8:]) if row[8] is not None else None,
+        incident=_incident(row[8:18]) if row[8] is not None else None,
         settings=row[7] or "",
+        is_cause_told=bool(row[18]),
     )
 
 
