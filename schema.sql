@@ -188,7 +188,7 @@ CREATE TABLE hosts (
   verdict_text TEXT NOT NULL DEFAULT '',
   last_good_began_at TEXT                      -- start of the backup that last_good_at is the end of
 ) STRICT;
-CREATE INDEX hosts_name ON hosts (name);
+CREATE INDEX hosts_list ON hosts (name, id, revoked_at, protected_until);
 CREATE INDEX hosts_repository ON hosts (repository_id);
 CREATE INDEX hosts_unjudged ON hosts (id) WHERE verdict_code = '';
 

@@ -196,11 +196,11 @@ def test_check_finds_what_is_wrong(backup, rm, settings) -> None:
     change(file, "UPDATE repositories SET password_sealed = x'01'")
     code, said = rm("check")
     assert (code, "repositories.password_sealed" in said) == (1, True)
-    change(file, "DROP INDEX hosts_name")
+    change(file, "DROP INDEX hosts_list")
     change(file, "CREATE TABLE theirs (id INTEGER)")
     change(file, "INSERT INTO host_tags (host_id, tag) VALUES ('nobody', 'x')")
     code, said = rm("check")
-    for words in ("lacks the index hosts_name", "the table theirs, which is not ours", "row of host_tags speaks"):
+    for words in ("lacks the index hosts_list", "the table theirs, which is not ours", "row of host_tags speaks"):
         assert words in said
     assert code == 1
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rm.domain import health
 from rm.domain.group_standing import OpenRun, SchedulesOfHost, Standing, seen
-from rm.store.database import db
+from rm.store.database import among, db
 from rm.store.models import BackupDay, Host, HostTag, Job, Repository
 from rm.store.verdicts import GroupRow, list_groups
 
@@ -44,15 +44,11 @@ def rows(hosts: list[Host], *, now: datetime, with_history: bool = True) -> list
     Reading thirty days of each host is a good part of the time, and not everybody shows them.
     """
     ids = [host.id for host in hosts]
-    tags = _grouped(HostTag.select().where(HostTag.host.in_(ids)).order_by(HostTag.tag), "tag")
+    tags = _tags(ids)
     open_jobs = _open_jobs(ids)
-    latest = {
-        job.id: job for job in Job.select().where(Job.id.in_([h.last_backup_id for h in hosts if h.last_backup_id]))
-    } if with_history else {}  # fmt: skip
-    repositories = {
-        found.id: found
-        for found in Repository.select().where(Repository.id.in_({h.repository_id for h in hosts if h.repository_id}))
-    }
+    latest = _latest_backups(hosts) if with_history else {}
+    repository_ids = among({host.repository_id for host in hosts if host.repository_id})
+    repositories = {found.id: found for found in Repository.select().where(Repository.id.in_(repository_ids))}
     groups = list_groups(ids)
     strips = _strips(ids, now=now) if with_history else {}
     return [
@@ -140,10 +136,15 @@ def _remark(host: Host) -> str:
     return schedules.remark
 
 
+def _latest_backups(hosts: list[Host]) -> dict[str, Job]:
+    ids = among(host.last_backup_id for host in hosts if host.last_backup_id)
+    return {job.id: job for job in Job.select().where(Job.id.in_(ids))}
+
+
 def _open_jobs(ids: Iterable[str]) -> dict[str, list[Job]]:
     """The jobs of these hosts that are not over, the running ones first."""
     found: dict[str, list[Job]] = {}
-    for job in Job.select().where(Job.host.in_(list(ids)), Job.state != "finished").order_by(Job.state.desc(), Job.id):
+    for job in Job.select().where(Job.host.in_(among(ids)), Job.state != "finished").order_by(Job.state.desc(), Job.id):
         found.setdefault(job.host_id, []).append(job)
     return found
 
@@ -154,7 +155,7 @@ def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
     found = {host_id: ["n"] * len(days) for host_id in ids}
     query = BackupDay.select(
         BackupDay.host, BackupDay.day, BackupDay.succeeded, BackupDay.warnings, BackupDay.failed, BackupDay.missed
-    ).where(BackupDay.host.in_(ids), BackupDay.day.between(days[0], days[-1]))
+    ).where(BackupDay.host.in_(among(ids)), BackupDay.day.between(days[0], days[-1]))
     # plain tuples from SQLite: thirty rows a host, which peewee's own took a third of the page's time to make
     for host_id, day, succeeded, warnings, failed, missed in db.execute(query):
         found[host_id][place[day]] = (
@@ -164,8 +165,9 @@ def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
     return found
 
 
-def _grouped(query: Iterable[HostTag], attribute: str) -> dict[str, list[str]]:
+def _tags(ids: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for item in query:
-        found.setdefault(item.host_id, []).append(getattr(item, attribute))
+    query = HostTag.select(HostTag.host_id, HostTag.tag).where(HostTag.host.in_(among(ids))).order_by(HostTag.tag)
+    for host_id, tag in query.tuples():
+        found.setdefault(host_id, []).append(tag)
     return found

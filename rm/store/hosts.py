@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from peewee import Case, Expression, fn
+from peewee import Case, Expression, ModelSelect, fn
 
 from rm.domain import health
 from rm.errors import NotFound
 from rm.store import token_scope
+from rm.store.database import among
 from rm.store.host_rows import HostRow, rows
 from rm.store.models import Host, HostCredential, HostTag, Release
 
@@ -18,7 +19,7 @@ def find(host_id: str) -> Host | None:
 
 def list_by_ids(host_ids: Iterable[str]) -> list[Host]:
     """Those of these hosts that are there, in no particular order."""
-    return list(Host.select().where(Host.id.in_(list(host_ids))))
+    return list(Host.select().where(Host.id.in_(among(host_ids))))
 
 
 def get(host_id: str) -> Host:
@@ -138,7 +139,14 @@ def list_ids(
         both = list(page.select(Host.id, fn.COUNT(Host.id).over()).tuples())
         if both or not offset:
             return [host_id for host_id, _ in both], both[0][1] if both else 0
-    return [host_id for (host_id,) in page.tuples()], found.count()
+    return [host_id for (host_id,) in page.tuples()], _count(found, only_tag=tag if not (q or scope or status) else "")
+
+
+def _count(found: ModelSelect, *, only_tag: str) -> int:
+    if only_tag:
+        # each tag is of one host, so nothing needs to be looked up among the hosts
+        return int(HostTag.select().where(HostTag.tag == only_tag).count())
+    return int(found.count())
 
 
 def row(host_id: str, *, now: datetime) -> HostRow:

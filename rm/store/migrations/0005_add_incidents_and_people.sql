@@ -115,6 +115,9 @@ ALTER TABLE alerts ADD COLUMN snoozed_until TEXT;
 ALTER TABLE alerts ADD COLUMN snoozed_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE hosts ADD COLUMN last_good_began_at TEXT;
 ALTER TABLE source_groups ADD COLUMN retention_hold TEXT NOT NULL DEFAULT '';
+-- all that the first page of ten thousand hosts is sorted by
+DROP INDEX hosts_name;
+CREATE INDEX hosts_list ON hosts (name, id, revoked_at, protected_until);
 CREATE INDEX snapshots_host ON snapshots (repository_id, hostname, time DESC);
 CREATE INDEX alerts_incident ON alerts (incident_id, state, host_id);
 CREATE INDEX alerts_snoozed ON alerts (snoozed_until) WHERE snoozed_until IS NOT NULL;
