@@ -1,7 +1,10 @@
 """Where the end-to-end tests play: on this machine with booted Debian hosts, or in the containers of compose."""
 
+import base64
 import os
+import secrets
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,9 +40,14 @@ class Host(Protocol):
     def said(self) -> str:
         """What the install script has printed."""
 
-    def read(self, path: str) -> str: ...
+    def read(self, path: str) -> bytes:
+        """What is in a file of the machine."""
 
-    def write(self, path: str, text: str) -> None: ...
+    def write(self, path: str, data: bytes) -> None:
+        """Make a file on the machine, and the directory it is in."""
+
+    def log(self) -> str:
+        """What the install script and the agent have said."""
 
 
 class Stage(Protocol):
@@ -83,11 +91,16 @@ class MachineHost:
     def said(self) -> str:
         return self.machine.run("cat /root/install.log").stdout
 
-    def read(self, path: str) -> str:
-        return self.machine.run(f"cat '{path}'").stdout
+    def read(self, path: str) -> bytes:
+        return base64.b64decode(self.machine.out(f"base64 -w 0 '{path}'"))
 
-    def write(self, path: str, text: str) -> None:
-        self.machine.write(path, text)
+    def write(self, path: str, data: bytes) -> None:
+        self.machine.out(
+            f"mkdir -p '{Path(path).parent}' && echo {base64.b64encode(data).decode()} | base64 -d > '{path}'"
+        )
+
+    def log(self) -> str:
+        return self.said() + self.machine.run("journalctl -u 'rm-agent*' --no-pager -n 2000").stdout
 
 
 @dataclass
@@ -121,13 +134,14 @@ class LocalStage:
 def local(place: Path) -> Iterator[Stage]:
     """Everything on this machine's loopback network, ended with the block."""
     with ExitStack() as stack:
-        images: Images = stack.enter_context(image_store())
+        kept = Path(stack.enter_context(machine_directory()))
+        images: Images = stack.enter_context(image_store(kept))
         maker = Releases(place / "releases", environment=lambda **more: os.environ | more)
         releases = {
             version: maker.make(version, seq, code=code) for seq, (version, code) in enumerate(RELEASES.items(), 1)
         }
         source = tree(place / "tree", "1.0.0", releases["1.0.0"])
-        images.run(str(source / "scripts" / "image"), "localhost/server:e2e", cwd=source)
+        images.run(str(source / "scripts" / "image"), "localhost/server:e2e", cwd=source, seconds=900)
         data = place / "data"
         data.mkdir(mode=0o700)
         os.chown(data, USER, USER)
@@ -135,31 +149,41 @@ def local(place: Path) -> Iterator[Stage]:
             images, "localhost/server:e2e", free_port(), data,
             more={"RM_METRICS_TOKEN": METRICS_TOKEN, "RM_SETUP_TOKEN": SETUP_TOKEN},
         )  # fmt: skip
-        stack.callback(server.stop)
-        server.start()
+        stack.callback(end, server)
+        server.launch()
+        until(Person(server.url).is_well, "the server in the image to answer", seconds=180)
         (place / "repositories").mkdir()
         rest = stack.enter_context(rest_server(place / "repositories", "--no-auth"))
-        kept = Path(stack.enter_context(machine_directory()))
         debian = machines.tree()
         hosts: list[Host] = []
+        mark = os.environ.get("RM_E2E_RUN") or f"e2e-{secrets.token_hex(3)}"
         for name in NAMES:
-            machine = Machine(kept / name, debian, name=f"{name}-e2e-{os.getpid()}").make()
+            machine = Machine(kept / name, debian, name=f"{name}-{mark}").make()
             stack.callback(machine.close)
-            hosts.append(MachineHost(machine.boot(), server.url))
+            hosts.append(MachineHost(machine.boot(seconds=240), server.url))
         yield LocalStage(server, hosts, releases, maker, rest)
 
 
 @contextmanager
 def machine_directory() -> Iterator[str]:
-    """A place whose file system can carry the upper layer of an overlay."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="restic-manager-e2e-") as place:
+    """A place whose file system can carry the upper layer of an overlay; `python -m e2e` gives its own."""
+    with tempfile.TemporaryDirectory(
+        dir=os.environ.get("RM_E2E_PLACE", "/var/tmp"), prefix="restic-manager-e2e-"
+    ) as place:
         yield place
+
+
+def end(server: Sealed) -> None:
+    """Stop it; kill it when that takes too long, so that its store can be removed."""
+    try:
+        server.stop()
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 # ---- compose -------------------------------------------------------------------------------------
 
+COMPOSE_URL = "http://127.0.0.1:18080"
 COMPOSE = ("docker", "compose", "-f", str(ROOT / "e2e" / "compose.e2e.yml"))
 
 
@@ -182,11 +206,15 @@ class ContainerHost:
     def said(self) -> str:
         return compose("logs", "--no-log-prefix", self.name)
 
-    def read(self, path: str) -> str:
-        return compose("exec", "-T", self.name, "cat", path)
+    def read(self, path: str) -> bytes:
+        return base64.b64decode(compose("exec", "-T", self.name, "base64", "-w", "0", path))
 
-    def write(self, path: str, text: str) -> None:
-        compose("exec", "-T", self.name, "sh", "-c", f"mkdir -p '{Path(path).parent}' && cat > '{path}'", given=text)
+    def write(self, path: str, data: bytes) -> None:
+        command = f"mkdir -p '{Path(path).parent}' && base64 -d > '{path}'"
+        compose("exec", "-T", self.name, "sh", "-c", command, given=base64.b64encode(data).decode())
+
+    def log(self) -> str:
+        return self.said()
 
 
 @dataclass
@@ -209,11 +237,10 @@ class ComposeStage:
 @contextmanager
 def in_containers() -> Iterator[Stage]:
     """The containers, fresh, and gone after the block."""
-    url = "http://127.0.0.1:18080"
     compose("down", "--volumes", "--remove-orphans")
     try:
         compose("up", "--detach", "server", "rest-server")
-        until(Person(url).is_well, "the server in its container to answer", seconds=120)
-        yield ComposeStage(url, [ContainerHost(name) for name in NAMES])
+        until(Person(COMPOSE_URL).is_well, "the server in its container to answer", seconds=180)
+        yield ComposeStage(COMPOSE_URL, [ContainerHost(name) for name in NAMES])
     finally:
         compose("down", "--volumes", "--remove-orphans")

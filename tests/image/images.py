@@ -55,10 +55,10 @@ def missing() -> str:
 
 
 @contextmanager
-def image_store() -> Iterator[Images]:
+def image_store(place: Path = Path("/var/tmp")) -> Iterator[Images]:
     """A store with the base image in it, that is gone after the block."""
     # Not pytest's own directory: an overlay cannot keep its layers on another overlay, which /tmp may be.
-    store = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="restic-manager-images-"))
+    store = Path(tempfile.mkdtemp(dir=place, prefix="restic-manager-images-"))
     (store / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{store / "graph"}"\nrunroot = "{store / "run"}"\n'
     )

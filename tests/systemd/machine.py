@@ -56,7 +56,7 @@ class Machine:
         (self.root / "etc" / "hostname").write_text(f"{self.name}\n")
         return self
 
-    def boot(self) -> "Machine":
+    def boot(self, *, seconds: float = 60) -> "Machine":
         # The machine shares this one's loopback network, and so reaches its servers.
         command = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "-D", str(self.root), "-M", self.name,
@@ -71,8 +71,8 @@ class Machine:
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", f'{move}exec "$@"', "sh", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self.leader = until(self._first_process, "the machine's first process")
-        until(self._is_up, f"the machine to boot: {self.directory / 'console.log'}", seconds=60)
+        self.leader = until(self._first_process, "the machine's first process", seconds=seconds)
+        until(self._is_up, f"the machine to boot: {self.directory / 'console.log'}", seconds=seconds)
         return self
 
     def run(self, command: str, *, given: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
