@@ -8,13 +8,11 @@ import os
 import sys
 from dataclasses import asdict
 
-from agent import announce, doctor, enrol, release_info, running, selftest, status, uninstall
+from agent import announce, doctor, enrol, release_info, root_lock, running, selftest, status, uninstall
 from agent import config as configuration
 from agent.config import Paths
 from agent.errors import EXIT_FAILED, EXIT_OK, AgentError
 from agent.update import local
-
-log = logging.getLogger("agent")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -157,7 +155,7 @@ def _unpin(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    local.rollback(Paths.of(options.root), lock=running.lock, say=_say)
+    local.rollback(Paths.of(options.root), lock=root_lock.acquire, say=_say)
     return EXIT_OK
 
 

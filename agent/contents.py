@@ -1,11 +1,10 @@
 """What a snapshot holds, read from restic piece by piece; the same words for a snapshot that is gone everywhere."""
 
-import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
-from agent import entries, restic
+from agent import entries, restic_ends
 from agent.entries import Entry
 from agent.lines import Lines, OutOfTime
 from agent.repository import Repository
@@ -86,7 +85,7 @@ def spoken(
     if is_snapshot_gone(error_text):
         raise NotReadable("snapshot_gone", GONE)
     if code != 0:
-        meaning = restic.meaning(code, error_text=error_text, kind="ls")
+        meaning = restic_ends.meaning(code, error_text=error_text, kind="ls")
         raise NotReadable(meaning.reason, meaning.message)
 
 
@@ -131,12 +130,3 @@ class Contents:
         except OutOfTime:
             return found, False
         return found, True
-
-
-def summary_of(raw: bytes) -> Count | None:
-    """What a snapshot's own line says about the whole of it; snapshots of an older restic say nothing."""
-    try:
-        summary = json.loads(raw)["summary"]
-        return Count(files=int(summary["total_files_processed"]), bytes=int(summary["total_bytes_processed"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None

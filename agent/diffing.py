@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import contents, restic
+from agent import contents, restic_output
 from agent.output import printable
 from rm.shared.protocol import CommandRun
 from rm.shared.words import counted
@@ -45,15 +45,15 @@ def find_figures(out: Path) -> dict[str, int] | None:
 def _figures(message: dict[str, Any]) -> dict[str, int]:
     added, removed = (found if isinstance(found := message.get(name), dict) else {} for name in ("added", "removed"))
     return {
-        "files_new": restic.number(added.get("files")),
-        "files_removed": restic.number(removed.get("files")),
-        "files_changed": restic.number(message.get("changed_files")),
-        "dirs_new": restic.number(added.get("dirs")),
-        "dirs_removed": restic.number(removed.get("dirs")),
-        "others_new": restic.number(added.get("others")),
-        "others_removed": restic.number(removed.get("others")),
-        "added_bytes": restic.number(added.get("bytes")),
-        "removed_bytes": restic.number(removed.get("bytes")),
+        "files_new": restic_output.number(added.get("files")),
+        "files_removed": restic_output.number(removed.get("files")),
+        "files_changed": restic_output.number(message.get("changed_files")),
+        "dirs_new": restic_output.number(added.get("dirs")),
+        "dirs_removed": restic_output.number(removed.get("dirs")),
+        "others_new": restic_output.number(added.get("others")),
+        "others_removed": restic_output.number(removed.get("others")),
+        "added_bytes": restic_output.number(added.get("bytes")),
+        "removed_bytes": restic_output.number(removed.get("bytes")),
     }
 
 
@@ -61,6 +61,6 @@ def describe(figures: dict[str, int]) -> str:
     """The figures as a sentence."""
     return (
         f"{counted(figures['files_new'], 'file')} new, {figures['files_removed']} removed, {figures['files_changed']}"
-        f" changed; {restic.human_bytes(figures['added_bytes'])} only in the second snapshot,"
-        f" {restic.human_bytes(figures['removed_bytes'])} only in the first."
+        f" changed; {restic_output.human_bytes(figures['added_bytes'])} only in the second snapshot,"
+        f" {restic_output.human_bytes(figures['removed_bytes'])} only in the first."
     )

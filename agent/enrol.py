@@ -1,6 +1,5 @@
 """Enrolment: a one-time token becomes this host's own credential."""
 
-import logging
 from typing import Any
 
 from agent import config as configuration
@@ -11,8 +10,6 @@ from agent.http import Answer, Transport, Unreachable
 from agent.platform import linux
 from agent.secrets import Secrets, SecretsFile, SecretsMissing
 from agent.update.trust import TrustFile
-
-log = logging.getLogger("agent.enrol")
 
 
 class EnrolError(AgentError):

@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-from agent import restic
+from agent import restic_output
 
 TYPES = ("file", "dir", "symlink")
 
@@ -38,7 +38,7 @@ class Entry:
     def for_people(self) -> dict[str, Any]:
         """The entry as an answer carries it."""
         try:
-            mtime: str | None = restic.instant(self.mtime)
+            mtime: str | None = restic_output.instant(self.mtime)
         except (ValueError, OverflowError):
             mtime = None
         return {
@@ -85,9 +85,9 @@ def _entry(found: dict[str, Any], raw: bytes) -> Entry | None:
     return Entry(
         path=found["path"],
         type=str(found.get("type", "")),
-        size=restic.number(found.get("size")),
+        size=restic_output.number(found.get("size")),
         mtime=str(found.get("mtime", "")),
-        mode=restic.number(found.get("mode")),
+        mode=restic_output.number(found.get("mode")),
         target=str(found.get("linktarget") or ""),
         is_exact=_LOST_BYTE.search(raw) is None,
     )

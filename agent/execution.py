@@ -24,8 +24,8 @@ from agent.contents import NotReadable
 from agent.following import Follower
 from agent.hooks import PHASES
 from agent.job import Job, Surroundings, Verdict
+from agent.job_directory import DISK_FULL, Intent, JobDirectory
 from agent.job_hooks import JobHooks
-from agent.journal import DISK_FULL, Intent, JobDirectory
 from agent.platform import linux
 from agent.repository import Repository
 from agent.runner import Running
@@ -225,7 +225,6 @@ class Execution:
             return restic.step(
                 self._order,
                 directory=str(self._directory.path),
-                version=repository.tool.version or (0,),
                 hostname=linux.hostname(),
             )
         except NotReadable as error:

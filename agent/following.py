@@ -4,7 +4,7 @@ import threading
 import time
 from typing import Any
 
-from agent import clock, diffing, locks, restic, restore_job, restoring, runner, upkeep
+from agent import clock, diffing, locks, restic, restic_output, restore_job, restoring, runner, upkeep
 from agent.job import Job, Left
 from agent.progress import ProgressMeter
 
@@ -95,8 +95,8 @@ class Follower:
             if stream == "out" and kind in ("snapshots", "forget"):
                 continue
             for raw in lines:
-                text = restic.readable(raw)
-                message = restic.parse_line(text)
+                text = restic_output.readable(raw)
+                message = restic_output.parse_line(text)
                 if message is None and kind in upkeep.KINDS:
                     message = upkeep.progress(text)
                 if message is None:
@@ -108,10 +108,10 @@ class Follower:
                 elif message["message_type"] == "change" and kind == diffing.KIND:
                     self._take_change(message)
                 elif message["message_type"] == "summary":
-                    for line in restic.describe_summary(message):
+                    for line in restic_output.describe_summary(message):
                         self._job.book.write("out", line)
                 else:
-                    shown = restic.describe_message(message)
+                    shown = restic_output.describe_message(message)
                     if shown is not None:
                         self._job.book.write("err", shown)
         return status

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from agent import clock, restic, runner
+from agent import clock, restic, restic_ends, restic_output, runner
 from agent.hooks import Call
 from agent.job import Job, Left
-from agent.journal import Intent, JobDirectory
+from agent.job_directory import Intent, JobDirectory
 from agent.platform import linux
 from rm.shared.protocol import JobProgress
 
@@ -158,7 +158,7 @@ class HookRun:
         book = self._job.book
         while lines := tail.read(to_the_end=ended):
             for line in lines:
-                book.write("out", restic.readable(line))
+                book.write("out", restic_output.readable(line))
             self._place(tail.offset)
             if book.is_due() or ended:
                 book.flush()
@@ -195,7 +195,7 @@ class HookRun:
             return End(f"{title} was not run: the disk of the agent's state is full. Free some space.")
         if code == 126:
             return End(f"{title} could not be started; the log says why.")
-        by = f"was ended by {restic.signal_name(code - 128)}" if code > 128 else f"failed with exit code {code}"
+        by = f"was ended by {restic_ends.signal_name(code - 128)}" if code > 128 else f"failed with exit code {code}"
         return End(f"{title} {by}; the log holds what it said.")
 
     def _lost(self) -> End:
@@ -207,7 +207,7 @@ class HookRun:
             total = int((self._directory.path / "cut").read_text("ascii"))
         except (OSError, ValueError):
             return
-        self._job.book.write("cut", f"the rest was cut: the hook printed {restic.human_bytes(total)} in all")
+        self._job.book.write("cut", f"the rest was cut: the hook printed {restic_output.human_bytes(total)} in all")
         (self._directory.path / "cut").unlink(missing_ok=True)
 
     def _offset(self) -> int:

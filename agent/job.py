@@ -8,8 +8,8 @@ from typing import Any
 from agent import clock, redact, upkeep
 from agent.errors import ConfigurationError
 from agent.hooks import Hooks
+from agent.job_directory import Begun, JobDirectory
 from agent.joblog import LogBook
-from agent.journal import Begun, JobDirectory
 from agent.known import Known
 from agent.locks import Ledger, Lock
 from agent.outbox import Outbox

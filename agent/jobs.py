@@ -9,7 +9,8 @@ from collections.abc import Callable
 from agent import clock, restoring
 from agent.execution import Execution
 from agent.job import Left, Surroundings, Verdict
-from agent.journal import JobDirectory, Journal
+from agent.job_directory import JobDirectory
+from agent.journal import Journal
 from agent.platform import linux
 from agent.schedules import orders
 from agent.schedules.view import ENDING, RUNNING, WAITING

@@ -7,7 +7,8 @@ from agent import (
     diffing,
     locks,
     output,
-    restic,
+    restic_ends,
+    restic_output,
     restore_job,
     restoring,
     retention,
@@ -16,7 +17,7 @@ from agent import (
     upkeep,
 )
 from agent.job import Job, Verdict
-from agent.journal import DISK_FULL
+from agent.job_directory import DISK_FULL
 from agent.platform import linux
 from agent.usual import Size
 from rm.shared.protocol import RepositoryStats, Snapshot
@@ -38,11 +39,11 @@ def judge(job: Job, code: int | str | None) -> Verdict:
     if code is None:
         return interrupted(job, summary)
     if code == DISK_FULL:
-        return Verdict("failed", "disk_full", restic.sentence("disk_full"))
+        return Verdict("failed", "disk_full", restic_ends.sentence("disk_full"))
     error_text = output.error_text(job.directory)
-    meaning = restic.meaning(int(code), error_text=error_text, kind=kind)
+    meaning = restic_ends.meaning(int(code), error_text=error_text, kind=kind)
     if kind in (restoring.KIND, diffing.KIND) and code != 0 and contents.is_snapshot_gone(error_text):
-        meaning = restic.Meaning("failed", "snapshot_gone", contents.GONE)
+        meaning = restic_ends.Meaning("failed", "snapshot_gone", contents.GONE)
     if kind == restoring.KIND:
         return restore_job.judge(job, meaning, int(code))
     if kind == "init":
@@ -62,7 +63,7 @@ def interrupted(job: Job, summary: dict[str, Any] | None) -> Verdict:
     """The verdict on a job whose end nobody saw."""
     if job.directory.is_to_end():
         return job.ended_early("while it ran")
-    text = restic.sentence("interrupted")
+    text = restic_ends.sentence("interrupted")
     if summary and summary.get("snapshot_id"):
         text += f" Before that it had reported snapshot {str(summary['snapshot_id'])[:64]}."
     return Verdict("failed", "interrupted", text)
@@ -85,7 +86,7 @@ def remove_lock(job: Job) -> str:
     return " Its lock may remain in the repository; when no other restic works there, remove it: restic unlock"
 
 
-def _of_init(job: Job, meaning: restic.Meaning, code: int) -> Verdict:
+def _of_init(job: Job, meaning: restic_ends.Meaning, code: int) -> Verdict:
     if job.repository is None or meaning.reason == "restic_killed":
         return Verdict(meaning.outcome, meaning.reason, meaning.message, code)
     identity, opened = job.repository.identity()
@@ -105,7 +106,7 @@ def _of_init(job: Job, meaning: restic.Meaning, code: int) -> Verdict:
 
 
 def _of_listing(job: Job, code: int) -> Verdict:
-    found = restic.parse_snapshots(restic.readable(job.directory.out.read_bytes()))
+    found = restic_output.parse_snapshots(restic_output.readable(job.directory.out.read_bytes()))
     if found is None:
         text = "restic ended well but what it printed is not a list of snapshots. Check which restic runs."
         return Verdict("failed", "restic_garbled", text, code)
@@ -149,15 +150,15 @@ def _of_forget(job: Job, code: int) -> Verdict:
     return Verdict("succeeded", "", found.text, code, found.summary)
 
 
-def _of_backup(job: Job, meaning: restic.Meaning, code: int, summary: dict[str, Any] | None) -> Verdict:
+def _of_backup(job: Job, meaning: restic_ends.Meaning, code: int, summary: dict[str, Any] | None) -> Verdict:
     listed = job.repository.snapshots() if job.repository else None
     if summary is None:
         mine = _made_meanwhile(job, listed or [])
         if mine is None:
-            return Verdict("failed", "restic_garbled", restic.sentence("restic_garbled"), code)
+            return Verdict("failed", "restic_garbled", restic_ends.sentence("restic_garbled"), code)
         summary = {"snapshot_id": mine.id}
         text = f"restic's report cannot be read, but snapshot {mine.id[:8]} of this run is in the repository."
-        meaning = restic.Meaning("warnings", "restic_garbled", text)
+        meaning = restic_ends.Meaning("warnings", "restic_garbled", text)
     if listed is not None:
         full = [s.id for s in listed if s.id.startswith(str(summary["snapshot_id"]))]
         summary = summary | ({"snapshot_id": full[0]} if len(full) == 1 else {})
@@ -175,9 +176,13 @@ def _of_backup(job: Job, meaning: restic.Meaning, code: int, summary: dict[str, 
     size = Size.of(summary)
     few = job.around.usual.judge(job.order, size, is_good=reason in GOOD_ENOUGH) if size else ""
     if few and (outcome == "succeeded" or reason == "some_files_unreadable"):
-        outcome, reason, message = "warnings", "fewer_files", f"{few} {message or restic.describe_success(summary)}"
-    message = message or restic.describe_success(summary)
-    return Verdict(outcome, reason, message, code, restic.clean_summary(summary))
+        outcome, reason, message = (
+            "warnings",
+            "fewer_files",
+            f"{few} {message or restic_output.describe_success(summary)}",
+        )
+    message = message or restic_output.describe_success(summary)
+    return Verdict(outcome, reason, message, code, restic_output.clean_summary(summary))
 
 
 def _made_meanwhile(job: Job, listed: list[Snapshot]) -> Snapshot | None:

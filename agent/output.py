@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import restic
-from agent.journal import JobDirectory
+from agent import restic_output
+from agent.job_directory import JobDirectory
 
 TAIL_BYTES = 64 * 1024
 WHOLE_BYTES = 64 * 1024 * 1024
@@ -28,7 +28,7 @@ def _tail(path: Path, start: int = 0) -> bytes:
 def find_summary(out: Path) -> dict[str, Any] | None:
     """The summary that restic printed last, None without one that names a snapshot."""
     for raw in reversed(_tail(out).split(b"\n")):
-        message = restic.parse_line(restic.readable(raw))
+        message = restic_output.parse_line(restic_output.readable(raw))
         if message and message["message_type"] == "summary" and isinstance(message.get("snapshot_id"), str):
             return message if message["snapshot_id"] else None
     return None
@@ -40,7 +40,7 @@ def whole(directory: JobDirectory) -> str:
     try:
         with open(directory.out, "rb") as file:
             file.seek(intent.out_from if intent else 0)
-            return restic.readable(file.read(WHOLE_BYTES))
+            return restic_output.readable(file.read(WHOLE_BYTES))
     except OSError:
         return ""
 
@@ -52,9 +52,9 @@ def error_text(directory: JobDirectory) -> str:
     starts = (intent.out_from, intent.err_from) if intent else (0, 0)
     for path, start in zip((directory.out, directory.err), starts, strict=True):
         for raw in _tail(path, start).split(b"\n"):
-            text = restic.readable(raw)
-            message = restic.parse_line(text)
-            shown = text if message is None else restic.describe_message(message)
+            text = restic_output.readable(raw)
+            message = restic_output.parse_line(text)
+            shown = text if message is None else restic_output.describe_message(message)
             if shown:
                 found.append(shown)
     return "\n".join(found)

@@ -5,7 +5,7 @@ import json
 import threading
 from dataclasses import dataclass, field
 
-from agent import lock_files, restic, runner
+from agent import lock_files, restic, restic_ends, restic_output, runner
 from agent.config import Config, Paths
 from agent.http import proxy_variables
 from agent.locks import Lock, parse
@@ -55,25 +55,27 @@ class Repository:
         }
         return [f"--limit-{name}={limit}" for name, limit in wanted.items() if limit]
 
-    def identity(self, *, timeout_seconds: float = ASK_SECONDS) -> tuple[str | None, restic.Meaning]:
+    def identity(self, *, timeout_seconds: float = ASK_SECONDS) -> tuple[str | None, restic_ends.Meaning]:
         """The id in restic's own config, and what the attempt to open the repository means."""
         answer = self._ask(["cat", "config", "--no-lock"], timeout_seconds)
         if answer.code is None:
             text = f"The repository gave no answer within {timeout_seconds:.0f} s. Check address, network and proxy."
-            return None, restic.Meaning("failed", "unreachable", text)
+            return None, restic_ends.Meaning("failed", "unreachable", text)
         if answer.code != 0:
-            return None, restic.meaning(answer.code, error_text=restic.readable(answer.err + b"\n" + answer.out))
+            return None, restic_ends.meaning(
+                answer.code, error_text=restic_output.readable(answer.err + b"\n" + answer.out)
+            )
         try:
             found = json.loads(answer.out)["id"]
         except (ValueError, KeyError, TypeError):
             text = "restic ended well but what it printed is not a repository's config. Check which restic runs."
-            return None, restic.Meaning("failed", "restic_garbled", text)
-        return str(found)[:64], restic.Meaning("succeeded", "", "")
+            return None, restic_ends.Meaning("failed", "restic_garbled", text)
+        return str(found)[:64], restic_ends.Meaning("succeeded", "", "")
 
     def snapshots(self) -> list[Snapshot] | None:
         """All snapshots, None when they cannot be listed."""
         answer = self._ask(["snapshots", "--json", "--no-lock"], ASK_SECONDS)
-        return restic.parse_snapshots(restic.readable(answer.out)) if answer.code == 0 else None
+        return restic_output.parse_snapshots(restic_output.readable(answer.out)) if answer.code == 0 else None
 
     def unlock(self) -> bool:
         """Remove the locks whose owners are gone; whether that worked."""
@@ -86,7 +88,7 @@ class Repository:
             timeout_seconds=STATS_SECONDS, stop=stop,
         )  # fmt: skip
         try:
-            return restic.number(json.loads(answer.out)["total_size"]) if answer.code == 0 else None
+            return restic_output.number(json.loads(answer.out)["total_size"]) if answer.code == 0 else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -97,7 +99,7 @@ class Repository:
         answer = self._ask(["list", "locks", "--no-lock"], ASK_SECONDS)
         if answer.code != 0:
             return None
-        ids = [word for word in restic.readable(answer.out).split() if len(word) == 64]
+        ids = [word for word in restic_output.readable(answer.out).split() if len(word) == 64]
         if len(self.seen_locks) > LOCKS_REMEMBERED:
             self.seen_locks.clear()
         told = [self._lock(one) for one in ids[:LOCKS_READ]]
@@ -114,7 +116,7 @@ class Repository:
     def _lock(self, lock_id: str) -> Lock:
         if lock_id not in self.seen_locks:
             answer = self._ask(["cat", "lock", lock_id, "--no-lock"], ASK_SECONDS)
-            found = parse(lock_id, restic.readable(answer.out))
+            found = parse(lock_id, restic_output.readable(answer.out))
             if not found.hostname:
                 return found
             self.seen_locks[lock_id] = found

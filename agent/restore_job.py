@@ -9,13 +9,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from agent import clock, output, restic, restoring, runner
+from agent import clock, output, restic, restic_ends, restic_output, restoring, runner
 from agent.contents import Contents, Count, NotReadable
 from agent.job import Job, Left, Verdict
 from agent.lines import OutOfTime
 from agent.platform.linux import free_bytes, written_bytes
 from agent.repository import Repository
-from agent.restic import human_bytes
+from agent.restic_output import human_bytes
 from agent.restoring import Wish
 from agent.verification import Comparison, Verification
 from rm.shared import instants
@@ -138,7 +138,7 @@ def _restore_size(repository: Repository, snapshot_id: str) -> int | None:
         timeout_seconds=STATS_SECONDS,
     )
     try:
-        return restic.number(json.loads(answer.out)["total_size"])
+        return restic_output.number(json.loads(answer.out)["total_size"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -179,7 +179,7 @@ def left(job: Job) -> str:
     return f" What was restored before that is still in {plan.target}." if plan and plan.target != "/" else ""
 
 
-def judge(job: Job, meaning: restic.Meaning, code: int) -> Verdict:
+def judge(job: Job, meaning: restic_ends.Meaning, code: int) -> Verdict:
     """The verdict on an ended restore; raises Left when the agent stops before all was checked."""
     plan = Plan.of(job)
     if plan is None or job.repository is None:
@@ -201,7 +201,7 @@ def judge(job: Job, meaning: restic.Meaning, code: int) -> Verdict:
     except NotReadable as error:
         text = f"restic ended, but what it restored to {plan.target} could not be checked: {error.message}"
         return Verdict("failed" if code else "warnings", "not_verified", text, code, summary)
-    return _of_comparison(job, meaning, code, plan, found)
+    return _of_comparison(job, code, plan, found)
 
 
 def _verify(job: Job, repository: Repository, plan: Plan) -> Comparison:
@@ -239,7 +239,7 @@ def _teller(job: Job, plan: Plan) -> Callable[[Comparison], None]:
     return tell
 
 
-def _of_comparison(job: Job, meaning: restic.Meaning, code: int, plan: Plan, found: Comparison) -> Verdict:
+def _of_comparison(job: Job, code: int, plan: Plan, found: Comparison) -> Verdict:
     summary = {
         "target": plan.target,
         "restored_files": found.right.files,

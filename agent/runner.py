@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.journal import Intent, JobDirectory
+from agent.job_directory import Intent, JobDirectory
 from agent.platform import linux
 
 MAX_LINE_BYTES = 256 * 1024

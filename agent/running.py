@@ -1,22 +1,20 @@
 """The running agent: puts the parts together, lives until it is told to stop."""
 
-import fcntl
 import logging
 import os
 import signal
 import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import IO
 
 import websocket
 
-from agent import clock, release_info, restic, selftest, status
+from agent import clock, release_info, restic, root_lock, selftest, status
 from agent import config as configuration
 from agent.browsing import Browsing
 from agent.commands import Commands
 from agent.config import Config, Paths
+from agent.dialling import Dialling
 from agent.errors import EXIT_OK, EXIT_RESTART, ConfigurationError
 from agent.health import Health
 from agent.hooks import Hooks
@@ -52,7 +50,6 @@ log = logging.getLogger("agent")
 
 STOP_SECONDS = 3.0
 FEATURES = ("schedules", "browse", "restore", "diff", "forget", "hooks", "time_box")
-LOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class RunningAgent:
     ) -> None:  # fmt: skip
         self._patience = patience or Patience()
         paths.make()
-        self._lock_file = lock(paths)
+        self._lock_file = root_lock.acquire(paths)
         self.paths = paths
         self.config = config
         self.release = release_info.read()
@@ -163,8 +160,7 @@ class RunningAgent:
             version=self.release.version,
             server=config.server,
         )
-        self._dialled_with = self._refused_one = ""
-        self._uses_previous = False
+        self._dialling = Dialling(self.secrets)
         self._link = Link(
             transport=transport,
             credential=self._credential,
@@ -173,7 +169,7 @@ class RunningAgent:
             is_stopping=self._stopping.is_set,
             told=self._disconnected,
             idle=self._while_waiting,
-            refused=self._credential_refused,
+            refused=self._dialling.refused,
             backoff=backoff,
             watchdog=self._watchdog,
         )
@@ -268,8 +264,7 @@ class RunningAgent:
         )
 
     def welcomed(self, welcome: Welcome) -> None:
-        if self._uses_previous:
-            self._go_back_to_previous_credential()
+        self._dialling.welcomed()
         offset = instants.from_text(welcome.server_time) - datetime.now(timezone.utc)
         self.health.clock_offset_seconds = offset.total_seconds()
         self._status.connected_since = clock.now()
@@ -326,20 +321,7 @@ class RunningAgent:
 
     def _credential(self) -> str:
         self.updates.dials()
-        secrets = self.secrets.load()
-        self._uses_previous = bool(secrets.previous_credential) and self._refused_one == secrets.credential
-        self._dialled_with = secrets.previous_credential if self._uses_previous else secrets.credential
-        return self._dialled_with
-
-    def _credential_refused(self) -> None:
-        self._refused_one = self._dialled_with
-
-    def _go_back_to_previous_credential(self) -> None:
-        log.warning("The server knows only the credential before the newest one; that one counts again.")
-        try:
-            self.secrets.go_back_to_previous_credential()
-        except (ConfigurationError, OSError) as error:
-            log.error("That could not be stored: %s", error)
+        return self._dialling.credential()
 
     def _make_session(self, socket: "websocket.WebSocket") -> Session:
         return Session(
@@ -371,21 +353,3 @@ def run_until_signal(paths: Paths, config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
     return agent.run()
-
-
-def lock(paths: Paths) -> IO[bytes]:
-    """The lock of this root; an agent that was killed a moment ago may hold it for an instant longer."""
-    file = paths.lock_file.open("ab")
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() < until:
-                time.sleep(0.05)
-                continue
-            file.close()
-            raise ConfigurationError(
-                f"Another agent already runs on {paths.state}. Stop it first, or give this one its own --root."
-            ) from error
-        return file

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import restic
+from agent import restic, restic_output
 from agent.config import Config, Paths
 from agent.platform import linux
 
@@ -77,7 +77,7 @@ def _ask_version(path: Path) -> Tool:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Tool(None, problem=f"{path} cannot be run: {error}")
-    version = restic.parse_version(restic.readable(done.stdout))
+    version = restic.parse_version(restic_output.readable(done.stdout))
     if done.returncode != 0 or version is None:
         return Tool(None, problem=f"{path} did not tell its version (exit code {done.returncode}); is it restic?")
     if version < restic.OLDEST:

@@ -10,7 +10,7 @@ from pathlib import Path
 from agent import status
 from agent.config import Paths
 from agent.errors import AgentError
-from agent.journal import JobDirectory
+from agent.job_directory import JobDirectory
 from agent.platform import linux
 from rm.shared.words import counted
 

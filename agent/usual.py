@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agent import durable, restic
+from agent import durable, restic_output
 from rm.shared.protocol import CommandRun
 from rm.shared.words import counted
 
@@ -32,8 +32,8 @@ class Size:
         """The size in restic's summary of a backup, None when it names none."""
         if "total_files_processed" not in summary:
             return None
-        found = restic.number(summary["total_files_processed"]), restic.number(summary.get("total_bytes_processed"))
-        return cls(*found)
+        files, size = (summary.get(name) for name in ("total_files_processed", "total_bytes_processed"))
+        return cls(restic_output.number(files), restic_output.number(size))
 
 
 class Usual:
@@ -88,8 +88,8 @@ def _judge(memory: _Memory, found: Size, *, is_good: bool) -> tuple[str, _Memory
         fewer = memory.fewer + 1
         size = int(median(one.bytes for one in memory.runs))
         text = (
-            f"Only {counted(found.files, 'file')} ({restic.human_bytes(found.bytes)}) were found where usually"
-            f" {usual:,} ({restic.human_bytes(size)}) are: an empty mount?"
+            f"Only {counted(found.files, 'file')} ({restic_output.human_bytes(found.bytes)}) were found where usually"
+            f" {usual:,} ({restic_output.human_bytes(size)}) are: an empty mount?"
         )
         if found.files and fewer >= ACCEPTED_AFTER:
             text += f" This was so {fewer} times in a row; from now on it counts as usual."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agent import entries
 from agent.contents import Contents, Count
 from agent.entries import Entry
-from agent.restic import human_bytes
+from agent.restic_output import human_bytes
 
 TOLD = 10
 MAX_CANDIDATES = 64

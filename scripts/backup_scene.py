@@ -68,10 +68,10 @@ def nights(now: datetime) -> BackupScene:
         add_host(scene, name, now, retention=KEPT, tags=("servers",), **servers)
     add_host(scene, "build-2", now, retention={"keep_last": 3}, tags=("servers",))
     add_host(scene, "db-1", now, good=night(now, 1), retention=KEPT, tags=("servers",))
-    failed(scene, "db-1", now, at=night(now, 0), message="The connection to the repository broke off.")
+    failed(scene, "db-1", at=night(now, 0), message="The connection to the repository broke off.")
     tried = now - timedelta(minutes=20)
     add_host(scene, "auth-1", now, good=tried - DAY, retention=KEPT, tags=("servers",), at=tried)
-    failed(scene, "auth-1", now, at=tried, message=REFUSED)
+    failed(scene, "auth-1", at=tried, message=REFUSED)
     add_host(scene, "pos-lyon-1", now, good=now - timedelta(hours=44), is_away=True)
     add_host(scene, "nas-attic", now, groups=("photos",), good=now - 5 * DAY - timedelta(hours=2), place="attic")
     skipped(scene, "nas-attic", "photos", now, nights_ago=(3, 0), reason="agent_stopped")
@@ -183,7 +183,7 @@ def ran(
     Host.update(last).where(Host.id == scene.hosts[name]).execute()
 
 
-def failed(scene: BackupScene, name: str, now: datetime, *, at: datetime, message: str) -> None:
+def failed(scene: BackupScene, name: str, *, at: datetime, message: str) -> None:
     """The last run of the host's system failed then."""
     ran(scene, name, "system", at, outcome="failed", message=message, late=timedelta())
     day = at.strftime("%Y-%m-%d")

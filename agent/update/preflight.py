@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import os
 import subprocess
 import threading
@@ -15,8 +14,6 @@ from agent.update.download import FULL
 from agent.update.ending import Ended, Refused
 from agent.update.timers import PREFLIGHT_SECONDS
 from rm.shared.release import MAX_ARTIFACT_BYTES
-
-log = logging.getLogger("agent.update")
 
 SPARE_BYTES = 64 * 1024 * 1024
 SPARE_NAMES = 16

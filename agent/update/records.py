@@ -1,14 +1,11 @@
 """The guard's plain files: what the agent tells it, and what it found done at its next start."""
 
 import contextlib
-import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.platform.replace import Disk
-
-log = logging.getLogger("agent.update")
 
 OF_A_TRIAL = (
     "hello", "ask_revert", "limit_s", "expired", "ticks", "stop_ordered", "reverting", "unreadable", "committed",

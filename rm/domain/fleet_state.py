@@ -6,7 +6,6 @@ from datetime import datetime
 from rm.domain.fleet_options import Options
 
 OPEN_STATES = ("running", "paused", "halted", "cancelling")
-STATES = ("planned", *OPEN_STATES, "cancelled", "completed", "completed_with_exceptions")
 UNFINISHED = ("waiting", "updating", "soaking", "passed_over")
 
 OPEN_ATTEMPT = ("queued", "dispatched", "running", "soaking", "deferred")
@@ -63,7 +62,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet update with its hosts in order; `counted_from` is when the server started or its clock jumped."""
+    """A fleet update with its hosts in order; `counted_from` is when the server started or its clock jumped.
+
+    `held_because` is a sentence while the server itself must give no orders; it goes on by itself afterwards.
+    """
 
     state: str
     to_seq: int
@@ -72,6 +74,7 @@ class Fleet:
     is_hard_cancel: bool = False
     is_rolling_back: bool = False
     counted_from: datetime | None = None
+    held_because: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,40 @@
 
 import heapq
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
-from rm.shared.schedule import LOOK_AHEAD, RUNS_LOOKED_AT, Timing, due_between, zone_named
+from rm.shared.schedule import Timing, due_between, zone_named
 
-PATIENCE = 1.5
-"""A group is late when one and a half times its expected interval has passed."""
-INTERMITTENT = timedelta(days=7)
+
+@dataclass(frozen=True)
+class Expectations:
+    """A group is late when so many times its expected interval has passed; an intermittent one not before so long."""
+
+    factor: float = 1.5
+    intermittent: timedelta = timedelta(days=7)
+
+
+USUAL = Expectations()
 UNSCHEDULED = timedelta(hours=26)
 LEAST = timedelta(hours=1)
 """No group is late sooner, however often it is to run: a run itself takes a while."""
+LOOK_AHEAD = timedelta(days=400)
+RUNS_LOOKED_AT = 500
 
 
 def stale_after(
-    *, mode: str, interval: timedelta | None, jitter: timedelta = timedelta(0), override_hours: int | None = None
-) -> timedelta:
+    *, mode: str, interval: timedelta | None, jitter: timedelta = timedelta(0), override_hours: int | None = None,
+    expected: Expectations = USUAL,
+) -> timedelta:  # fmt: skip
     """How long a good backup counts; `interval` is None for a group that no schedule runs."""
     if override_hours is not None:
         return timedelta(hours=override_hours)
     if interval is None:
         return UNSCHEDULED
-    expected = max(interval * PATIENCE + jitter, LEAST)
-    return max(expected, INTERMITTENT) if mode == "intermittent" else expected
+    counts = max(interval * expected.factor + jitter, LEAST)
+    return max(counts, expected.intermittent) if mode == "intermittent" else counts
 
 
 def expected_interval(timings: tuple[Timing, ...], *, zone_name: str, now: datetime) -> timedelta | None:

@@ -125,7 +125,7 @@ def enrol(bus: EventBus, *, token: str, applicant: Applicant, address: str, now:
             for tag in row.tags:
                 HostTag.create(host=host.id, tag=tag)
         else:
-            host = _take_in_again(bus, row.host_id, applicant, address, now)
+            host = _take_in_again(bus, row.host_id, applicant, address)
         Enrolment.create(token=row.id, host=host.id, machine_id=applicant.machine_id, address=address, enrolled_at=now)
         credential = new_credential(host.id, now)
         actor = Actor(kind="host", name=host.name, id=host.id, address=address)
@@ -196,7 +196,7 @@ def create_host(*, applicant: Applicant, by: str, address: str, now: datetime) -
     return host
 
 
-def _take_in_again(bus: EventBus, host_id: str, applicant: Applicant, address: str, now: datetime) -> Host:
+def _take_in_again(bus: EventBus, host_id: str, applicant: Applicant, address: str) -> Host:
     """The known host with what this machine says of itself; whoever still holds its old credential is out at once."""
     Host.update(
         hostname=applicant.hostname,

@@ -4,17 +4,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rm.domain.actors import Actor
-from rm.domain.jobs import UPDATE
-from rm.errors import Conflict, HostOffline, Invalid, NotFound
-from rm.events import EventBus, HostChanged, HostConfigChanged, RepositoryChanged
-from rm.services import audit, maintenance_policies, repository_alerts, retention_changes, schedule_sets
+from rm.errors import HostOffline, Invalid, NotFound
+from rm.events import EventBus, RepositoryChanged
+from rm.services import (
+    audit,
+    maintenance_policies,
+    repository_alerts,
+    repository_hosts,
+    repository_identity,
+    retention_changes,
+    schedule_sets,
+)
 from rm.services.agents import Agents
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm, check, check_maintenance
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import CommandBrowse, ConfigSet, RepositoryConfig, RepositoryStats
-from rm.store import hosts, jobs, releases, repositories
+from rm.store import hosts, releases, repositories
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import Host, Repository, RepositoryCredential, RepositoryDay, Snapshot, SnapshotListing
+from rm.store.models import Host, Repository, RepositoryCredential, RepositoryDay
 from rm.store.vault import Vault
 
 TEST_SECONDS = 20
@@ -50,7 +57,7 @@ def save_for_host(
             _change(vault, existing, form, now)
             repository_alerts.changed(bus, repository_id=repository_id, now=now)
         _audit_form(actor, form, now=now, repository_id=repository_id, is_new=existing is None, host=host.name)
-        _tell_hosts(bus, repository_id)
+        repository_hosts.tell(bus, repository_id)
         return repositories.get(repository_id)
 
 
@@ -82,10 +89,10 @@ def change(
         _change(vault, existing, form, now)
         repository_alerts.changed(bus, repository_id=repository_id, now=now)
         if is_moved and not is_same:
-            _forget_identity(repository_id)
+            repository_identity.forget(repository_id)
             schedule_sets.changed_at_repository(bus, repository_id=repository_id, now=now)
         _audit_form(actor, form, now=now, repository_id=repository_id, is_new=False, moved_from=existing.location)
-        _tell_hosts(bus, repository_id)
+        repository_hosts.tell(bus, repository_id)
         return repositories.get(repository_id)
 
 
@@ -115,92 +122,8 @@ def set_maintenance(
             actor, "repository.maintenance_set", now=now, kind="repository", id=repository_id, name=repository.name,
             username=username, location=location, secret_changed=bool(form.secret), is_append_only=is_append_only,
         )  # fmt: skip
-        _tell_hosts(bus, repository_id)
+        repository_hosts.tell(bus, repository_id)
         return repositories.get(repository_id)
-
-
-def accept_identity(bus: EventBus, *, repository_id: str, typed_name: str, actor: Actor, now: datetime) -> Repository:
-    """Take the repository that is at the place now for the right one. Raises Invalid, or Conflict if none differs."""
-    with changes():
-        repository = repositories.get(repository_id)
-        seen = repository.restic_id_seen
-        if not seen:
-            raise Conflict("The repository at this place is the one that is known.", code="nothing_to_accept")
-        if typed_name.strip() != repository.name:
-            raise Invalid({"typed_name": f"Type {repository.name} exactly to accept the other repository."})
-        before = repository.restic_repository_id
-        _forget_identity(repository_id)
-        schedule_sets.changed_at_repository(bus, repository_id=repository_id, now=now)
-        Repository.update(restic_repository_id=seen).where(Repository.id == repository_id).execute()
-        audit.record(
-            actor, "repository.identity_accepted", now=now, kind="repository", id=repository_id,
-            name=repository.name, before=before, after=seen,
-        )  # fmt: skip
-        _tell_hosts(bus, repository_id)
-        return repositories.get(repository_id)
-
-
-def unassign_host(bus: EventBus, *, repository_id: str, host_id: str, actor: Actor, now: datetime) -> None:
-    """Take the repository and its secrets from a host; nothing in it changes. Raises NotFound, or Conflict."""
-    with changes():
-        host = hosts.get(host_id)
-        repository = repositories.get(repository_id)
-        if host.repository_id != repository_id:
-            raise NotFound(f"{host.name} does not use this repository.")
-        if any(job.kind != UPDATE for job in jobs.open_for_host(host_id)):
-            raise Conflict(
-                f"{host.name} has jobs that have not ended.", code="jobs_open",
-                help="Cancel them, or wait for their end, first.",
-            )  # fmt: skip
-        Host.update(repository=None, config_version=Host.config_version + 1).where(Host.id == host_id).execute()
-        schedule_sets.changed(bus, host_id=host_id, now=now)
-        audit.record(
-            actor, "repository.unassigned", now=now, kind="repository", id=repository_id, name=repository.name,
-            host=host.name,
-        )  # fmt: skip
-        publish_after_commit(
-            bus, HostConfigChanged(host_id), HostChanged(host_id), RepositoryChanged(repository_id)
-        )  # fmt: skip
-
-
-def use_existing_for_host(
-    bus: EventBus, *, host_id: str, repository_id: str, actor: Actor, now: datetime
-) -> Repository:
-    """Let a host back up to a repository that other hosts use already."""
-    with changes():
-        host = hosts.get(host_id)
-        repository = repositories.get(repository_id)
-        if host.repository_id != repository.id:
-            Host.update(repository=repository.id, config_version=Host.config_version + 1).where(
-                Host.id == host_id
-            ).execute()
-            retention_changes.hold_host(hosts.get(host_id), now=now)
-            schedule_sets.changed(bus, host_id=host_id, now=now)
-            audit.record(
-                actor,
-                "repository.assigned",
-                now=now,
-                kind="repository",
-                id=repository.id,
-                name=repository.name,
-                host=host.name,
-            )
-            publish_after_commit(
-                bus, HostConfigChanged(host_id), HostChanged(host_id), RepositoryChanged(repository.id)
-            )
-        return repository
-
-
-def assign_host(bus: EventBus, *, host_id: str, repository_id: str, actor: Actor, now: datetime) -> Repository:
-    """Let a host that has no repository use this one. Raises Conflict when it has another."""
-    with changes():
-        host = hosts.get(host_id)
-        if host.repository_id not in (None, repository_id):
-            raise Conflict(
-                f"{host.name} uses another repository.", code="has_repository",
-                help="Take that one from it first, on its page.",
-            )  # fmt: skip
-        return use_existing_for_host(bus, host_id=host_id, repository_id=repository_id, actor=actor, now=now)
 
 
 def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, now: datetime) -> TestResult:
@@ -218,8 +141,8 @@ def test_on_host(bus: EventBus, agents: Agents, *, host_id: str, actor: Actor, n
     with changes():
         repository = repositories.get(host.repository_id)
         restic_id = answer.data.get("restic_repository_id")
-        if answer.ok and isinstance(restic_id, str) and not _keep_identity(bus, repository, restic_id, now):
-            ok, reason, message = False, "repository_changed", _other_identity(repository, restic_id)
+        if answer.ok and isinstance(restic_id, str) and not repository_identity.learn(bus, repository, restic_id, now):
+            ok, reason, message = False, "repository_changed", repository_identity.difference(repository, restic_id)
         Repository.update(tested_at=now, test_ok=ok, test_reason=reason, test_message=message).where(
             Repository.id == repository.id
         ).execute()
@@ -249,7 +172,9 @@ def keep_stats(bus: EventBus, *, host_id: str, stats: RepositoryStats, now: date
             if value is not None
         }
         repository = repositories.get(stats.repository_id)
-        if stats.restic_repository_id and not _keep_identity(bus, repository, stats.restic_repository_id, now):
+        if stats.restic_repository_id and not repository_identity.learn(
+            bus, repository, stats.restic_repository_id, now
+        ):
             # Figures of another repository say nothing about this one.
             known = {}
         Repository.update(stats_at=now, **known).where(Repository.id == stats.repository_id).execute()
@@ -335,36 +260,6 @@ def _audit_form(
     )
 
 
-def _keep_identity(bus: EventBus, repository: Repository, restic_id: str, now: datetime) -> bool:
-    """Learn the id of restic's own config, or compare it with the known one; False when another was found."""
-    known = repository.restic_repository_id
-    seen = None if known in (None, restic_id[:64]) else restic_id[:64]
-    Repository.update(restic_repository_id=known or restic_id[:64], restic_id_seen=seen).where(
-        Repository.id == repository.id
-    ).execute()
-    if known is None:
-        schedule_sets.changed_at_repository(bus, repository_id=repository.id, now=now)
-    return seen is None
-
-
-def _other_identity(repository: Repository, restic_id: str) -> str:
-    return (
-        f"It opens, but it is another repository: its id is {restic_id[:10]}, known is"
-        f" {(repository.restic_repository_id or '')[:10]}. No job writes to it until an administrator accepts it."
-    )
-
-
-def _forget_identity(repository_id: str) -> None:
-    """What was known of the repository at the place before: its id, figures and snapshots."""
-    Repository.update(
-        restic_repository_id=None, restic_id_seen=None, total_bytes=None, snapshot_count=None, stats_at=None,
-        tested_at=None, test_ok=None, test_reason="", test_message="",
-    ).where(Repository.id == repository_id).execute()  # fmt: skip
-    Snapshot.delete().where(Snapshot.repository == repository_id).execute()
-    SnapshotListing.delete().where(SnapshotListing.repository == repository_id).execute()
-    retention_changes.hold_repository(repository_id)
-
-
 def _save_credential(vault: Vault, repository_id: str, form: RepositoryForm, now: datetime) -> None:
     username = form.username.strip()
     stored = repositories.credential(repository_id)
@@ -383,13 +278,6 @@ def _save_credential(vault: Vault, repository_id: str, form: RepositoryForm, now
         secret_sealed=sealed,
         changed_at=now,
     ).on_conflict_replace().execute()
-
-
-def _tell_hosts(bus: EventBus, repository_id: str) -> None:
-    Host.update(config_version=Host.config_version + 1).where(Host.repository == repository_id).execute()
-    publish_after_commit(bus, RepositoryChanged(repository_id))
-    for host in hosts.list_for_repository(repository_id):
-        publish_after_commit(bus, HostConfigChanged(host.id), HostChanged(host.id))
 
 
 def _password_place(repository_id: str) -> str:

@@ -95,7 +95,7 @@ def run(
     try:
         now = clock()
         with connection():
-            made = _begin(database_file, data_dir, actor, now, to)
+            made = _begin(data_dir, actor, now, to)
         try:
             found: Verified = offload(backup_files.make, database_file, Path(made.file))
         except BackupFailed as error:
@@ -160,7 +160,7 @@ def to_download(*, backup_id: str, actor: Actor, now: datetime) -> ServerBackup:
     return found
 
 
-def _begin(database_file: Path, data_dir: Path, actor: Actor | None, now: datetime, to: Path | None) -> ServerBackup:
+def _begin(data_dir: Path, actor: Actor | None, now: datetime, to: Path | None) -> ServerBackup:
     backup_id = new_ulid()
     name = f"{backup_files.PREFIX}{now:%Y%m%dT%H%M%SZ}-{backup_id[-6:].lower()}{backup_files.SUFFIX}"
     file = to if to is not None else directory(plan(), data_dir) / name

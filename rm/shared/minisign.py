@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from rm.shared import ed25519
 
 MAX_SIGNATURE_BYTES = 4096
-MAX_COMMENT = 1024
 UNTRUSTED = "untrusted comment: "
 _TRUSTED = "trusted comment: "
 _KEY_ALGORITHM = b"Ed"

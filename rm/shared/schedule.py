@@ -15,8 +15,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 SHORTEST = timedelta(minutes=5)
-LOOK_AHEAD = timedelta(days=400)
-RUNS_LOOKED_AT = 500
 
 
 class ScheduleError(ValueError):
@@ -92,20 +90,6 @@ def upcoming(
         found.append(due)
         due = next_due(timing, after=due, zone=zone, last=due)
     return found
-
-
-def longest_gap(timing: Timing, *, now: datetime, zone: tzinfo) -> timedelta:
-    """The longest time between two runs within the next 400 days; what a host may be expected to keep."""
-    if not timing.cron:
-        return timedelta(minutes=timing.every_minutes)
-    longest, before = timedelta(0), None
-    for count, due in enumerate(due_between(timing, after=now, until=now + LOOK_AHEAD, zone=zone)):
-        if before is not None:
-            longest = max(longest, due - before)
-        before = due
-        if count >= RUNS_LOOKED_AT:
-            break
-    return longest or LOOK_AHEAD
 
 
 def describe(timing: Timing) -> str:

@@ -90,11 +90,3 @@ def undelivered(host_id: str) -> HostCredential | None:
         HostCredential.first_used_at.is_null(),
         HostCredential.plain_sealed.is_null(False),
     )
-
-
-def tokens_of_host(host_id: str) -> list[str]:
-    return [found.token_id for found in Enrolment.select().where(Enrolment.host == host_id)]
-
-
-def active_credentials(host_id: str) -> list[HostCredential]:
-    return list(HostCredential.select().where(HostCredential.host == host_id, HostCredential.revoked_at.is_null()))

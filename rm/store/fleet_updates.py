@@ -104,11 +104,6 @@ def events(fleet_update_id: str, *, after_id: int = 0, limit: int = 200, newest_
     return list(query.order_by(order).limit(limit))
 
 
-def for_attempt(attempt_id: str) -> FleetUpdateHost | None:
-    """The place in a fleet update whose last attempt this is."""
-    return FleetUpdateHost.get_or_none(FleetUpdateHost.attempt_id == attempt_id)
-
-
 def list_to_correct(*, limit: int = 100) -> list[tuple[str, str, str, str]]:
     """(fleet update, host, state, attempt's state) where evidence came after a fleet update had ended."""
     query = (

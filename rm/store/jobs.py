@@ -1,6 +1,5 @@
 """Named queries about jobs and their logs."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from peewee import fn
@@ -60,10 +59,6 @@ def count_fired_on(host_id: str, due_at: datetime, *, most: int) -> int:
 
 def has_open(host_id: str) -> bool:
     return Job.select(Job.id).where(Job.host == host_id, Job.state != "finished").exists()
-
-
-def list_open(*, limit: int = 1000) -> list[Job]:
-    return list(Job.select().where(Job.state != "finished").order_by(Job.id).limit(limit))
 
 
 def list_for_dispatch(host_id: str) -> list[Job]:
@@ -129,16 +124,6 @@ def list_silent_since(instant: datetime) -> list[Job]:
     )
 
 
-def list_running(*, limit: int = 20) -> list[Job]:
-    return list(
-        Job.select(Job, Host)
-        .join(Host)
-        .where(Job.state != "finished", Job.state == "running")
-        .order_by(Job.id)
-        .limit(limit)
-    )
-
-
 def counts_since(instant: datetime) -> dict[str, int]:
     """How many jobs ended since then by outcome, and how many are queued and running now."""
     ended = (
@@ -162,18 +147,6 @@ def last_log_lines(job_id: str, *, limit: int = 1000) -> list[JobLogLine]:
     """The last lines, in order."""
     query = JobLogLine.select().where(JobLogLine.job == job_id).order_by(JobLogLine.n.desc()).limit(limit)
     return list(query)[::-1]
-
-
-def all_log_lines(job_id: str) -> Iterator[JobLogLine]:
-    """Every line in order, fetched a thousand at a time; needs a connection while it is read."""
-    after = 0
-    while lines := log_lines(job_id, after_n=after, limit=1000):
-        yield from lines
-        after = lines[-1].n
-
-
-def log_count(job_id: str) -> int:
-    return JobLogLine.select().where(JobLogLine.job == job_id).count()
 
 
 def samples(job_id: str) -> list[tuple[int, int]]:

@@ -33,11 +33,6 @@ def list_page(wanted: Wanted, *, limit: int = 50, offset: int = 0) -> tuple[list
     return list(page), query.count()
 
 
-def list_for_repository(repository_id: str, *, hostname: str | None = None, limit: int = 50) -> list[Snapshot]:
-    """The newest snapshots first, of one host or of all."""
-    return list_page(Wanted(repository_id, hostname=hostname or ""), limit=limit)[0]
-
-
 def count_for_repository(repository_id: str, *, hostname: str | None = None) -> int:
     return _matching(Wanted(repository_id, hostname=hostname or "")).count()
 

@@ -44,12 +44,6 @@ def last_for_host(host_id: str) -> UpdateAttempt | None:
     return query.order_by(UpdateAttempt.epoch.desc()).first()
 
 
-def list_for_host(host_id: str, *, limit: int = 20) -> list[UpdateAttempt]:
-    """A host's attempts, the newest first."""
-    query = UpdateAttempt.select().where(UpdateAttempt.host == host_id)
-    return list(query.order_by(UpdateAttempt.epoch.desc()).limit(limit))
-
-
 def list_for_fleet_update(fleet_update_id: str) -> list[UpdateAttempt]:
     """All attempts of a fleet update with their hosts, the oldest first."""
     query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
@@ -103,13 +97,6 @@ def events(job_id: str) -> list[UpdateEvent]:
 
 def last_event(job_id: str) -> UpdateEvent | None:
     return UpdateEvent.select().where(UpdateEvent.job == job_id).order_by(UpdateEvent.id.desc()).first()
-
-
-def count_behind(release: Release | None) -> int:
-    """How many hosts have a lower sequence than this release; revoked ones do not count."""
-    if release is None:
-        return 0
-    return Host.select().where(Host.revoked_at.is_null(), Host.agent_seq < release.seq).count()
 
 
 def fleet_state(fleet_update_id: str) -> str:

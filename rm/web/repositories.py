@@ -8,6 +8,7 @@ from rm.errors import Conflict, Invalid
 from rm.runtime import runtime
 from rm.services import jobs as job_service
 from rm.services import repositories as service
+from rm.services import repository_hosts, repository_identity
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm
 from rm.store import hosts, repositories
 from rm.web import context, repository_growth, repository_view
@@ -128,7 +129,7 @@ def ask_accept(repository_id: str) -> AnyResponse:
 def accept(repository_id: str) -> AnyResponse:
     """Take the repository that is at the place now."""
     try:
-        service.accept_identity(
+        repository_identity.accept(
             runtime().bus, repository_id=repository_id, typed_name=request.form.get("typed_name", ""),
             actor=context.actor(), now=context.now(),
         )  # fmt: skip
@@ -141,7 +142,7 @@ def accept(repository_id: str) -> AnyResponse:
 @allows("repositories.edit")
 def assign(repository_id: str) -> AnyResponse:
     """Let a host that has no repository use this one."""
-    service.assign_host(
+    repository_hosts.assign(
         runtime().bus, host_id=request.form.get("host_id", ""), repository_id=repository_id, actor=context.actor(),
         now=context.now(),
     )  # fmt: skip
@@ -169,7 +170,7 @@ def ask_unassign(repository_id: str, host_id: str) -> Response:
 @allows("repositories.edit")
 def unassign(repository_id: str, host_id: str) -> AnyResponse:
     """Take the repository from a host."""
-    service.unassign_host(
+    repository_hosts.unassign(
         runtime().bus, repository_id=repository_id, host_id=host_id, actor=context.actor(), now=context.now()
     )
     return go(f"/repositories/{repository_id}", "repository_saved")
@@ -225,7 +226,7 @@ def save(host_id: str) -> AnyResponse:
             help="Change it on the repository's page, or take it from the host there.",
         )  # fmt: skip
     if form.get("repository_id"):
-        service.use_existing_for_host(
+        repository_hosts.use_existing(
             parts.bus, host_id=host_id, repository_id=form["repository_id"], actor=actor, now=now
         )
         return go(f"/hosts/{host_id}", "repository_saved")

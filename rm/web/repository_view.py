@@ -7,7 +7,6 @@ from typing import Any
 from flask import Flask
 
 from rm.domain import health, permissions
-from rm.domain.jobs import subset_problem
 from rm.events import Event, HostSeen, JobLogGrew, JobProgressed, ListenerFellBehind
 from rm.shared.words import counted
 from rm.store import hosts, jobs, repositories
@@ -90,12 +89,6 @@ def verdict(repository: Repository, users: list[Host]) -> dict[str, str]:
             " on the host's page.",
         }
     return {"kind": "ok", "text": f"In use by {counted(len(users), 'host')}.", "more": ""}
-
-
-def check_choice(form_value: str) -> tuple[str, str | None]:
-    """The subset that a check's form asks for, and what is wrong with it."""
-    subset = form_value.strip()
-    return subset, subset_problem(subset)
 
 
 def _is_online(host: Host, now: datetime) -> bool:

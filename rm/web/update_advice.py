@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-RESTART = "sudo systemctl restart rm-agent"
-DOCTOR = "sudo rm-agent doctor"
-
 
 @dataclass(frozen=True)
 class Fix:

@@ -126,7 +126,7 @@ def card(host: Host, *, role: str, base_url: str, now: datetime) -> Card:
     if attempt is not None:
         return _moving(attempt, role=role, now=now, limit=EVENTS_SHOWN)
     verdict = updates.verdict(host, release, now=now)
-    standing = _standing(host, verdict, base_url=base_url)
+    standing = _standing(verdict, base_url=base_url)
     last = updates.last_for_host(host.id)
     if last is not None and not _is_news(last, verdict, now):
         last = None
@@ -210,7 +210,7 @@ def _event(event: UpdateEvent) -> Event:
     return Event(event.at, kinds.get(event.state, "running"), event.text)
 
 
-def _standing(host: Host, verdict: Verdict, *, base_url: str) -> Standing | None:
+def _standing(verdict: Verdict, *, base_url: str) -> Standing | None:
     look = LOOKS.get(verdict.word)
     if look is None:
         return None

@@ -25,7 +25,7 @@ def order(**group: object) -> CommandRun:
 
 
 def arguments(found: CommandRun, version: tuple[int, ...] = (0, 14)) -> list[str]:
-    step = restic.step(found, directory="/d", version=version, hostname="h")
+    step = restic.step(found, directory="/d", hostname="h")
     return [*step.arguments, *restic.retry_lock(found, version)]
 
 

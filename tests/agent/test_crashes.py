@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent import clock, restic, runner
-from agent.journal import Intent, JobDirectory, Journal
+from agent.job_directory import Intent, JobDirectory
+from agent.journal import Journal
 from agent.platform import linux
 from rm.shared import ids
 from rm.shared.protocol import CommandRun, JobFinished

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from agent import restic, snapshots
+from agent import restic, restic_ends, restic_output, snapshots
 from agent.redact import Redactor, location_secrets
 from rm.shared import protocol
 from rm.shared.protocol import CommandRun, RepositoryConfig, Snapshot
@@ -25,7 +25,7 @@ def repository(location: str, username: str = "u s", secret: str = "p/w@") -> Re
 
 
 def test_a_backup_names_its_files_in_files_and_never_on_the_command_line() -> None:
-    step = restic.step(ORDER, directory="/jobs/1", version=(0, 14), hostname="web1")
+    step = restic.step(ORDER, directory="/jobs/1", hostname="web1")
 
     assert step.arguments == [
         "backup", "--json", "--tag", "a_b", "--host", "web1", "--files-from-raw", "/jobs/1/includes",
@@ -71,38 +71,43 @@ def test_versions_are_read_from_what_restic_prints(text: str, version: tuple[int
 
 
 def test_exit_codes_of_new_restic_and_texts_of_old_restic_mean_the_same() -> None:
-    assert restic.meaning(12, error_text="").reason == "wrong_password"
-    assert restic.meaning(1, error_text="Fatal: wrong password or no key found").reason == "wrong_password"
+    assert restic_ends.meaning(12, error_text="").reason == "wrong_password"
+    assert restic_ends.meaning(1, error_text="Fatal: wrong password or no key found").reason == "wrong_password"
     assert (
-        restic.meaning(1, error_text="unable to open config file: dial tcp: connection refused").reason == "unreachable"
+        restic_ends.meaning(1, error_text="unable to open config file: dial tcp: connection refused").reason
+        == "unreachable"
     )
-    assert restic.meaning(1, error_text="Is there a repository at the following location?").reason == "no_repository"
-    assert restic.meaning(128 + signal.SIGKILL, error_text="wrong password or no key found").reason == "restic_killed"
-    assert restic.meaning(0, error_text="wrong password or no key found").outcome == "succeeded"
+    assert (
+        restic_ends.meaning(1, error_text="Is there a repository at the following location?").reason == "no_repository"
+    )
+    assert (
+        restic_ends.meaning(128 + signal.SIGKILL, error_text="wrong password or no key found").reason == "restic_killed"
+    )
+    assert restic_ends.meaning(0, error_text="wrong password or no key found").outcome == "succeeded"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", '{"message_type": 3}', "{" * 5000, '{"a":1}', ""])
 def test_a_line_that_is_no_message_is_none(text: str) -> None:
-    assert restic.parse_line(text) is None
+    assert restic_output.parse_line(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1}', "[1]", '[{"id": "x"}]', '[{"id": "x", "time": "yesterday"}]'])
 def test_what_is_no_list_of_snapshots_is_none(text: str) -> None:
-    assert restic.parse_snapshots(text) is None
+    assert restic_output.parse_snapshots(text) is None
 
 
 def test_snapshots_of_old_and_new_restic_are_read() -> None:
     old = {"id": "a", "time": "2026-11-23T10:33:38.442804378+01:00", "paths": ["/x"], "hostname": "h", "tags": None}
     new = old | {"time": "2026-11-23T10:33:38Z", "summary": {"data_added": 5, "total_bytes_processed": 7}}
 
-    found = restic.parse_snapshots(json.dumps([old, new]))
+    found = restic_output.parse_snapshots(json.dumps([old, new]))
 
     assert found is not None
     assert (found[0].time, found[0].data_added, found[0].tags) == ("2026-11-23T09:33:38.442804Z", None, [])
     assert (found[1].data_added, found[1].total_bytes, found[1].total_files) == (5, 7, None)
     assert [one.utc_offset_minutes for one in found] == [60, 0]
-    assert restic.utc_offset("2026-11-23T01:33:38-09:30") == -570
-    assert restic.parse_snapshots("null") == []
+    assert restic_output.utc_offset("2026-11-23T01:33:38-09:30") == -570
+    assert restic_output.parse_snapshots("null") == []
 
 
 def test_a_long_list_is_cut_into_parts_that_fit_into_frames() -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent.job import Job
-from agent.journal import Begun, JobDirectory
+from agent.job_directory import Begun, JobDirectory
 from agent.platform import linux
 from rm.shared import ids
 from rm.shared.protocol import CommandRun

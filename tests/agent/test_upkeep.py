@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent import locks, restic, upkeep
+from agent import locks, restic_ends, upkeep
 from agent.locks import Lock
 from rm.shared import ids
 from rm.shared.protocol import CommandRun
@@ -25,7 +25,7 @@ NEW_403 = (
 
 @pytest.mark.parametrize("said", [OLD_403, NEW_403], ids=["restic 0.14", "restic 0.19"])
 def test_a_refused_removal_is_append_only_and_says_what_to_do(said: str) -> None:
-    meaning = restic.meaning(1, error_text=said, kind="prune")
+    meaning = restic_ends.meaning(1, error_text=said, kind="prune")
 
     assert (meaning.outcome, meaning.reason) == ("failed", "append_only")
     assert "maintenance credential" in meaning.message
@@ -34,17 +34,17 @@ def test_a_refused_removal_is_append_only_and_says_what_to_do(said: str) -> None
 def test_a_403_before_anything_was_removed_is_no_append_only() -> None:
     said = "Fatal: unable to open config file: unexpected HTTP response (403): 403 Forbidden"
 
-    assert restic.meaning(1, error_text=said, kind="prune").reason == "unreachable"
-    assert restic.meaning(1, error_text=NEW_403, kind="backup").reason == "unreachable"
+    assert restic_ends.meaning(1, error_text=said, kind="prune").reason == "unreachable"
+    assert restic_ends.meaning(1, error_text=NEW_403, kind="backup").reason == "unreachable"
 
 
 def test_a_partial_result_is_a_warning_for_a_backup_only() -> None:
-    assert restic.meaning(3, error_text="").outcome == "warnings"
-    assert restic.meaning(3, error_text="could not remove one", kind="prune").outcome == "failed"
+    assert restic_ends.meaning(3, error_text="").outcome == "warnings"
+    assert restic_ends.meaning(3, error_text="could not remove one", kind="prune").outcome == "failed"
 
 
 def test_errors_that_a_check_found_are_damage() -> None:
-    meaning = restic.meaning(1, error_text="error for tree 1\nFatal: repository contains errors", kind="check")
+    meaning = restic_ends.meaning(1, error_text="error for tree 1\nFatal: repository contains errors", kind="check")
 
     assert (meaning.outcome, meaning.reason) == ("failed", "repository_damaged")
 

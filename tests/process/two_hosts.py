@@ -22,7 +22,7 @@ from agent.schedules.record import RecordFile
 from agent.secrets import Secrets, SecretsFile
 from demo.person import Person
 from demo.waiting import DemoFailed
-from rm.services import repositories, schedules, source_groups
+from rm.services import repositories, repository_hosts, schedules, source_groups
 from rm.services.repository_forms import RepositoryForm
 from rm.services.schedules import ScheduleForm
 from rm.services.source_group_forms import SourceGroupForm
@@ -189,7 +189,7 @@ class Stack:
                 )
                 self.repository_id = found.id
             else:
-                repositories.use_existing_for_host(
+                repository_hosts.use_existing(
                     self._bus, host_id=host.id, repository_id=self.repository_id, actor=ALICE, now=now
                 )
             for group in (ASKED, NIGHTLY, THINNED):

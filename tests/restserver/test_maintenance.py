@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from agent import restic
+from agent import restic_output
 from rm.domain import retention
 from rm.domain.retention import Policy, Taken
 from rm.shared import instants
@@ -97,7 +97,7 @@ def test_a_check_reads_its_part_with_the_everyday_credential(place: Place) -> No
 def taken_of(one: dict[str, object]) -> Taken:
     """A snapshot as the server knows it once the agent has reported it."""
     text = str(one["time"])
-    return Taken(str(one["id"]), instants.from_text(restic.instant(text)), restic.utc_offset(text))
+    return Taken(str(one["id"]), instants.from_text(restic_output.instant(text)), restic_output.utc_offset(text))
 
 
 def version(place: Place) -> tuple[int, int]:

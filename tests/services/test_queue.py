@@ -6,7 +6,7 @@ import pytest
 
 from rm.errors import Conflict, Invalid
 from rm.events import JobQueued
-from rm.services import hosts, jobs, repositories
+from rm.services import hosts, jobs, repositories, repository_hosts
 from rm.services.repository_forms import MaintenanceForm
 from rm.shared.protocol import JobFinished, JobStarted
 from rm.store.models import Host, Job, Repository
@@ -19,7 +19,7 @@ def shared(bus, vault, web1, db1):
     """One repository of two connected hosts; the source group of web1."""
     group = cast.give_repository(bus, vault, web1)
     repository_id = cast.host_row(web1).repository_id
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
     Host.update(connected_at=NOW, last_seen_at=NOW).execute()
     return group
 

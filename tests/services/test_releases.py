@@ -115,7 +115,6 @@ def one_char(text, line, at):
 
 GOOD = signed_release()
 OTHER = signed_release(seq=3, version="0.3.0", artifact=b"another agent of the same length" * 2)
-NEWER_KEYSET = signed_keyset(version=2)
 STRANGE_KEYSET = signed_keyset(root=OTHER_KEY)
 DEFECTS = {
     "a byte of the manifest": (

@@ -6,7 +6,7 @@ import pytest
 
 from rm.errors import HostOffline, Invalid, NotFound
 from rm.events import HostConfigChanged
-from rm.services import repositories
+from rm.services import repositories, repository_hosts
 from rm.services.repositories import test_on_host as try_on_host
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm
 from rm.shared.protocol import RepositoryStats
@@ -77,7 +77,7 @@ def test_a_change_raises_the_wanted_version_and_is_told(bus, vault, web1):
 
 def test_several_hosts_can_share_a_repository_and_all_hear_of_a_change(bus, vault, web1, db1):
     repository = save(bus, vault, web1)
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository.id, actor=ALICE, now=NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository.id, actor=ALICE, now=NOW)
     before = cast.host_row(db1).config_version
 
     save(bus, vault, web1, RepositoryForm(name="offsite", location="/srv/elsewhere"))

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rm.errors import Invalid
-from rm.services import repositories, retention_changes, snapshots, source_groups
+from rm.services import repository_hosts, repository_identity, retention_changes, snapshots, source_groups
 from rm.services.maintenance_outlook import outlook
 from rm.services.schedule_outlook import hints_of_groups
 from rm.services.source_group_forms import SourceGroupForm, form_of
@@ -216,7 +216,7 @@ def test_a_host_that_is_given_a_filled_repository_removes_nothing_much_there_wit
     for repository_id in (None, filled):
         Host.update(repository=None).where(Host.id == host.id).execute()
         if repository_id:
-            repositories.use_existing_for_host(
+            repository_hosts.use_existing(
                 bus, host_id=host.id, repository_id=filled, actor=ALICE, now=NOW
             )  # fmt: skip
 
@@ -228,9 +228,7 @@ def test_another_repository_at_the_place_has_every_retention_looked_at_anew(bus,
     put(bus, vault, host, {"keep_last": 8}, group_id=SourceGroup.get().id)
     Repository.update(restic_repository_id="a" * 64, restic_id_seen="b" * 64).execute()
 
-    repositories.accept_identity(
-        bus, repository_id=host.repository_id, typed_name="store of web1", actor=ALICE, now=NOW
-    )
+    repository_identity.accept(bus, repository_id=host.repository_id, typed_name="store of web1", actor=ALICE, now=NOW)
 
     assert hold() == retention_changes.NOT_LISTED
 

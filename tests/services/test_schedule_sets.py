@@ -6,7 +6,7 @@ import pytest
 
 from rm.errors import Invalid
 from rm.events import HostScheduleChanged
-from rm.services import repositories, schedule_sets, schedules, source_groups
+from rm.services import repositories, repository_hosts, schedule_sets, schedules, source_groups
 from rm.services.schedules import ScheduleForm
 from rm.services.source_group_forms import SourceGroupForm
 from rm.shared import protocol
@@ -60,9 +60,9 @@ def test_nothing_is_scheduled_on_a_host_without_repository(bus, vault, web1, gro
     repository_id = cast.host_row(web1).repository_id
     before = cast.host_row(web1).schedule_version
 
-    repositories.unassign_host(bus, repository_id=repository_id, host_id=web1.id, actor=ALICE, now=NOW)
+    repository_hosts.unassign(bus, repository_id=repository_id, host_id=web1.id, actor=ALICE, now=NOW)
     without = schedule_sets.wanted(vault, host_id=web1.id)
-    repositories.use_existing_for_host(bus, host_id=web1.id, repository_id=repository_id, actor=ALICE, now=NOW)
+    repository_hosts.use_existing(bus, host_id=web1.id, repository_id=repository_id, actor=ALICE, now=NOW)
     again = schedule_sets.wanted(vault, host_id=web1.id)
 
     assert (without.version, without.schedules, without.groups[0].repository_id) == (before + 1, [], "")
@@ -115,7 +115,7 @@ def test_schedules_count_towards_the_size_too(bus, vault, web1, group):
 
 def test_an_identity_that_is_learned_reaches_every_host_of_the_repository_once(bus, vault, web1, db1, group):
     repository_id = cast.host_row(web1).repository_id
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
     before = [cast.host_row(host).schedule_version for host in (web1, db1)]
     stats = RepositoryStats(repository_id=repository_id, restic_repository_id="ab" * 32)
 

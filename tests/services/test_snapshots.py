@@ -6,7 +6,7 @@ import pytest
 
 from rm.errors import NotFound
 from rm.events import SnapshotsChanged
-from rm.services import repositories, snapshots
+from rm.services import repository_hosts, snapshots
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import Snapshot as Listed
@@ -25,7 +25,7 @@ def repository_id(bus, vault, web1):
 
 @pytest.fixture
 def shared(bus, repository_id, db1):
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository_id, actor=ALICE, now=NOW)
     return db1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rm.events import EventBus
 from rm.runtime import Runtime
-from rm.services import jobs, repositories
+from rm.services import jobs, repository_hosts
 from rm.shared.protocol import JobFinished, JobStarted
 from rm.store.models import AuditEntry, Host, Job, RestorePick, Snapshot
 from rm.store.vault import Vault
@@ -36,7 +36,7 @@ def agents(parts: Runtime, repository_id: str, web1: EnrolledHost) -> SnapshotAg
 
 @pytest.fixture
 def shared(bus: EventBus, repository_id: str, db1: EnrolledHost) -> EnrolledHost:
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository_id, actor=cast.ALICE, now=cast.NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository_id, actor=cast.ALICE, now=cast.NOW)
     snapshots.able(db1.id)
     return db1
 

@@ -9,7 +9,7 @@ import pytest
 from rm.domain.actors import Actor
 from rm.events import EventBus
 from rm.runtime import Runtime
-from rm.services import repositories
+from rm.services import repository_hosts
 from rm.shared.protocol import BrowseResult, CommandBrowse
 from rm.store.models import Host, Job, RestorePick, Snapshot, SnapshotListing
 from rm.store.vault import Vault
@@ -39,7 +39,7 @@ def agents(parts: Runtime, repository_id: str, web1: EnrolledHost) -> SnapshotAg
 @pytest.fixture
 def shared(bus: EventBus, repository_id: str, db1: EnrolledHost) -> EnrolledHost:
     """db1 uses web1's repository too."""
-    repositories.use_existing_for_host(bus, host_id=db1.id, repository_id=repository_id, actor=cast.ALICE, now=cast.NOW)
+    repository_hosts.use_existing(bus, host_id=db1.id, repository_id=repository_id, actor=cast.ALICE, now=cast.NOW)
     snapshots.able(db1.id)
     return db1
 

@@ -14,7 +14,8 @@ import pytest
 from agent import clock
 from agent import config as configuration
 from agent.__main__ import main
-from agent.journal import Intent, Journal
+from agent.job_directory import Intent
+from agent.journal import Journal
 from agent.running import Patience, RunningAgent
 from agent.schedules import orders
 from agent.schedules.record import Entry, Record, RecordFile, Run
