@@ -4,7 +4,9 @@ from flask import g, request
 
 from rm.domain import permissions
 from rm.domain.actors import Actor
+from rm.domain.limits import CALLS_PER_USER
 from rm.errors import Forbidden, Unauthorised
+from rm.runtime import runtime
 from rm.services.api_tokens import Program
 from rm.store.models import User
 
@@ -36,6 +38,13 @@ def scope() -> tuple[str, ...]:
     """The tags of the hosts that whoever calls may see; empty: all of them."""
     called_by = program()
     return called_by.tags if called_by is not None else ()
+
+
+def spend_call() -> None:
+    """Raises TooMany: nobody may make this server call somewhere without end, with how many tokens so ever."""
+    called_by = program()
+    who = called_by.user_id or called_by.token_id if called_by is not None else actor().id
+    runtime().limits.take("outgoing", who, CALLS_PER_USER, runtime().clock())
 
 
 def need_person() -> None:

@@ -8,7 +8,6 @@ from flask import Blueprint, request
 from rm.api import caller, documents
 from rm.api.operations import operation
 from rm.api.shapes import OFFSET, TEXT, one_of, page_of, record, ref, whole
-from rm.domain.limits import CALLS_PER_USER
 from rm.domain.notices import Notice
 from rm.domain.permissions import allows
 from rm.runtime import runtime
@@ -37,11 +36,11 @@ def index() -> dict[str, Any]:
 
 @routes.post("/channels")
 @allows("channels.manage")
-@operation({201: ref("ChannelMade")}, body=ref("NewChannel"), waits=True)
+@operation({201: ref("ChannelMade")}, body=ref("NewChannel"), waits=True, fails_clean=True)
 def create() -> tuple[dict[str, Any], int]:
     """Keep a channel; a webhook's secret is told this once."""
     parts, body = runtime(), documents.body()
-    _spend_call()
+    caller.spend_call()
     form = _form(body, ChannelForm(name="", kind=documents.text(body, "kind", CHANNEL_KINDS[0])))
     made, secret = service.create(parts.bus, parts.vault, form=form, actor=caller.actor(), now=parts.clock())
     return _document(made) | {"secret": secret or None}, 201
@@ -61,7 +60,7 @@ def show(channel_id: str) -> dict[str, Any]:
 def change(channel_id: str) -> dict[str, Any]:
     """Change a channel; what the body does not name stays as it is."""
     parts, found = runtime(), channels.get(channel_id)
-    _spend_call()
+    caller.spend_call()
     base = ChannelForm(
         name=found.name, kind=found.kind, is_enabled=found.is_enabled, min_severity=found.min_severity,
         kinds=found.kinds, tags=found.tags, tells_acknowledged=found.tells_acknowledged,
@@ -102,7 +101,7 @@ def replace_secret(channel_id: str) -> dict[str, Any]:
 def test(channel_id: str) -> dict[str, Any]:
     """Send a test now and wait for how it went."""
     parts, found = runtime(), channels.get(channel_id)
-    _spend_call()
+    caller.spend_call()
     delivery_id, now = new_ulid(), parts.clock()
     link = f"{parts.settings.base_url}/settings/notifications/{channel_id}"
     notice = Notice(
@@ -145,6 +144,7 @@ def list_deliveries() -> dict[str, Any]:
 def retry(delivery_id: str) -> dict[str, Any]:
     """Try a delivery again at once, also one that was given up."""
     parts = runtime()
+    caller.spend_call()
     found = delivery_tries.retry_now(parts.bus, delivery_id=delivery_id, actor=caller.actor(), now=parts.clock())
     return _delivery(found)
 
@@ -192,14 +192,9 @@ def remove_sign_of_life() -> tuple[str, int]:
 def ping_sign_of_life() -> dict[str, Any]:
     """Send one now and wait for how it went."""
     parts = runtime()
-    _spend_call()
-    dead_man.keep(dead_man.ping(dead_man.url_to_ping(parts.vault)), now=parts.clock())
+    caller.spend_call()
+    dead_man.ping_now(parts.vault, actor=caller.actor(), clock=parts.clock)
     return sign_of_life()
-
-
-def _spend_call() -> None:
-    """Each of these makes this server call somewhere; nobody may do so without end."""
-    runtime().limits.take("outgoing", caller.actor().id or "", CALLS_PER_USER, runtime().clock())
 
 
 def _form(body: dict[str, Any], base: ChannelForm) -> ChannelForm:

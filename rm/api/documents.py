@@ -77,7 +77,7 @@ def whole(source: dict[str, Any], name: str, default: int) -> int:
 def number(name: str, default: int, most: int) -> int:
     """A number of the query string; raises Invalid."""
     given = request.args.get(name, str(default))
-    if not given.isascii() or not given.isdigit() or not int(given[:12]) <= most:
+    if not given.isascii() or not given.isdigit() or len(given) > 20 or int(given) > most:
         raise Invalid({name: f"must be a number up to {most}"}, f"{name} must be a number up to {most}.")
     return int(given)
 

@@ -168,7 +168,7 @@ def document(found: FleetUpdate) -> dict[str, Any]:
     """A fleet update with every host of it, and what happens next."""
     now = runtime().clock()
     shown = head(found) | {
-        "next": fleet_explain.next_sentence(fleet_updates.load(found, now=now), now),
+        "next": fleet_explain.next_sentence(service.load(found, now=now), now),
         "hosts": [
             {
                 "host_id": row.host_id,

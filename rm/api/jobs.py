@@ -122,4 +122,6 @@ def _readable(job_id: str) -> Job:
     job = jobs.get(job_id)
     if not caller.may(rules.to_read(job.kind)):
         raise Forbidden("The log names files in snapshots, which takes the role of an operator.")
+    if caller.scope():
+        token_scope.check_log(caller.scope(), kind=job.kind, repository_id=job.repository_id)
     return job

@@ -78,7 +78,10 @@ def sizes(repository_id: str) -> dict[str, Any]:
 
 @routes.post("/hosts/<host_id>/source-groups/<group_id>/retention-preview")
 @allows("sources.edit")
-@operation({200: ref("RetentionPreview")}, body=ref("RetentionQuestion"), may_be_empty=True, scope=BY_PATH, waits=True)
+@operation(
+    {200: ref("RetentionPreview")}, body=ref("RetentionQuestion"), may_be_empty=True, scope=BY_PATH, waits=True,
+    fails_clean=True,
+)  # fmt: skip
 def preview(host_id: str, group_id: str) -> dict[str, Any]:
     """What a `retention` (the group's own without one) would keep and remove now; changes nothing."""
     host, now = hosts.get(host_id), runtime().clock()

@@ -47,6 +47,8 @@ class Operation:
     is_for_people: bool = False
     # It asks hosts or the network, or looks at much: an idempotency key must not hold a transaction meanwhile.
     waits: bool = False
+    # A failure of it, of the server too, means that nothing was done: it only asks, or writes once, at its end.
+    fails_clean: bool = False
     summary: str = ""
     description: str = ""
 
@@ -60,6 +62,7 @@ def operation(
     scope: str = WHOLE,
     people: bool = False,
     waits: bool = False,
+    fails_clean: bool = False,
 ) -> Callable[[View], View]:
     """Declare a view. `answers` are its good answers by status: a shape, or the type of what is no JSON."""
 
@@ -67,7 +70,7 @@ def operation(
         first, _, rest = (view.__doc__ or "").strip().partition("\n")
         declared = Operation(
             answers=answers, query=query or {}, body=body, is_body_needed=body is not None and not may_be_empty,
-            scope=scope, is_for_people=people, waits=waits, summary=first.strip(),
+            scope=scope, is_for_people=people, waits=waits, fails_clean=fails_clean, summary=first.strip(),
             description=" ".join(rest.split()),
         )  # fmt: skip
 
@@ -163,6 +166,7 @@ def _once(declared: Operation, key: str, perform: Callable[[], Response]) -> Res
             request.method.encode(), request.full_path.encode(), request.get_data(cache=True)
         ),
         waits=declared.waits,
+        fails_clean=declared.fails_clean,
         now=parts.clock(),
     )
     response: Response = current_app.response_class(found.text, status=found.status, mimetype="application/json")

@@ -12,7 +12,7 @@ from rm.domain.permissions import allows
 from rm.errors import Invalid
 from rm.runtime import runtime
 from rm.services import repositories as service
-from rm.services import token_scope
+from rm.services import repository_hosts, repository_identity, token_scope
 from rm.services.repository_forms import MaintenanceForm, RepositoryForm
 from rm.store import repositories
 from rm.store.models import Repository
@@ -40,7 +40,7 @@ def save(host_id: str) -> dict[str, Any]:
 
 @routes.post("/hosts/<host_id>/repository/test")
 @allows("repositories.test")
-@operation({200: ref("TestResult")}, scope=BY_PATH, waits=True)
+@operation({200: ref("TestResult")}, scope=BY_PATH, waits=True, fails_clean=True)
 def test(host_id: str) -> dict[str, Any]:
     """Whether the host can open its repository just now; waits for its answer for at most 20 s."""
     parts = runtime()
@@ -105,7 +105,7 @@ def set_maintenance(repository_id: str) -> dict[str, Any]:
 def accept(repository_id: str) -> dict[str, Any]:
     """Take the other repository that was found for the right one; wants its name typed as `typed_name`."""
     parts = runtime()
-    service.accept_identity(
+    repository_identity.accept(
         parts.bus, repository_id=repository_id, typed_name=documents.text(documents.body(), "typed_name", ""),
         actor=caller.actor(), now=parts.clock(),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def change(repository_id: str) -> dict[str, Any]:
 def assign(repository_id: str) -> dict[str, Any]:
     """Let a host that has no repository use this one."""
     parts = runtime()
-    service.assign_host(
+    repository_hosts.assign(
         parts.bus, host_id=documents.text(documents.body(), "host_id"), repository_id=repository_id,
         actor=caller.actor(), now=parts.clock(),
     )  # fmt: skip
@@ -148,7 +148,7 @@ def assign(repository_id: str) -> dict[str, Any]:
 def unassign(repository_id: str, host_id: str) -> tuple[str, int]:
     """Take the repository and its secrets from a host; nothing in it changes."""
     parts = runtime()
-    service.unassign_host(
+    repository_hosts.unassign(
         parts.bus, repository_id=repository_id, host_id=host_id, actor=caller.actor(), now=parts.clock()
     )
     return "", 204

@@ -20,7 +20,7 @@ routes = Blueprint("api_settings", __name__, url_prefix="/api/v1/settings")
 @allows("settings.view")
 @operation({200: ref("GeneralSettings")})
 def general() -> dict[str, Any]:
-    """The server's name, how long a sign-in lasts, what new groups and schedules begin with."""
+    """The server's name, how long a sign-in lasts, when backups are late, what new groups and schedules begin with."""
     return asdict(general_settings.current())
 
 
@@ -32,19 +32,21 @@ def save_general() -> dict[str, Any]:
     parts, body = runtime(), documents.body()
     found = general_settings.current()
     given: dict[str, Any] = {
-        name: documents.text(body, name) for name in asdict(found) if name in body and name != "session_hours"
-    }
-    if "session_hours" in body:
-        given["session_hours"] = documents.whole(body, "session_hours", 0)
+        name: documents.whole(body, name, 0) if isinstance(value, int) else documents.text(body, name)
+        for name, value in asdict(found).items() if name in body and name != "late_factor"
+    }  # fmt: skip
+    if "late_factor" in body:
+        given["late_factor"] = float(body["late_factor"])
     general_settings.save(parts.bus, wanted=replace(found, **given), actor=caller.actor(), now=parts.clock())
     return general()
 
 
 @routes.post("/general/check-base-url")
 @allows("settings.edit")
-@operation({200: record("*", kind=TEXT, text=TEXT)}, waits=True)
+@operation({200: record("*", kind=TEXT, text=TEXT)}, waits=True, fails_clean=True)
 def check_base_url() -> dict[str, Any]:
     """Ask whether the base URL leads to this server; waits for the answer for some seconds."""
+    caller.spend_call()
     return asdict(base_url_check.check(runtime().settings.base_url))
 
 

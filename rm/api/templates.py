@@ -87,7 +87,9 @@ def remove(template_id: str) -> tuple[str, int]:
 
 @routes.post("/<template_id>/preview")
 @allows("templates.apply")
-@operation({200: ref("TemplatePreview")}, body=ref("TemplateQuestion"), scope=FILTERED, waits=True)
+@operation(
+    {200: ref("TemplatePreview")}, body=ref("TemplateQuestion"), scope=FILTERED, waits=True, fails_clean=True
+)  # fmt: skip
 def preview(template_id: str) -> dict[str, Any]:
     """What applying it to the hosts with this `tag`, or with these `host_ids`, would change; nothing changes yet."""
     body = documents.body()

@@ -48,5 +48,6 @@ def effect(level: str) -> str:
     return {
         OK: "Everything is kept.",
         LOW: "Log lines of jobs are not kept just now; each log says where lines are missing. Results are kept.",
-        CRITICAL: "Log lines are not kept and new jobs are refused. Backups on schedule run on, results are kept.",
+        CRITICAL: "Log lines are not kept, new jobs are refused, and a fleet update waits. Backups on schedule run on,"
+        " results are kept.",
     }[level]

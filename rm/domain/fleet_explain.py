@@ -53,6 +53,8 @@ def _why_it_waits(fleet: Fleet, member: Member) -> str:
         return f"{name} lets a running job end, takes no new one, and is updated after that; meanwhile others go on."
     if member.holds_attempt and member.attempt is not None:
         return f"{name} was busy for too long; the same order is sent to it again. {member.attempt.message}".rstrip()
+    if fleet.held_because:
+        return f"{name} waits. {fleet.held_because}"
     wave = current_wave(fleet.members)
     if wave is not None and member.wave > wave:
         return _waits_for_wave(fleet, member, wave)
@@ -99,10 +101,13 @@ def next_sentence(fleet: Fleet, now: datetime) -> str:
         busy = [one for one in fleet.members if one.holds_attempt]
         doing = f"{_names(busy)} may still finish. " if busy else ""
         if fleet.state == "cancelling" and fleet.is_rolling_back:
-            return f"{doing}The updated hosts go back one at a time, the newest first; then it ends."
+            held = f"{fleet.held_because} " if fleet.held_because else ""
+            return f"{doing}{held}The updated hosts go back one at a time, the newest first; then it ends."
         return doing + _AFTERWARDS_ALL[fleet.state]
     if fleet.state != "running":
         return "Nothing has started." if fleet.state == "planned" else "It is over."
+    if fleet.held_because and any(one.state in ("waiting", "passed_over") for one in fleet.members):
+        return f"No host starts now. {fleet.held_because}"
     taken = [one for one in fleet.members if takes_slot(fleet, one)]
     waiting = [one for one in fleet.members if one.state in ("waiting", "passed_over") and one.is_online]
     if taken and waiting:

@@ -75,7 +75,9 @@ def _is_stopped_by(fleet: Fleet, member: Member, to: str, state: str) -> bool:
 def _onward(fleet: Fleet, now: datetime) -> list[Action]:
     if fleet.state == "running":
         ending = _completion(fleet.members)
-        return [ending] if ending else [*_recalls(fleet, only_offline=True), *_orders(fleet, now)]
+        if ending:
+            return [ending]
+        return [*_recalls(fleet, only_offline=True), *([] if fleet.held_because else _orders(fleet, now))]
     taken_back = _recalls(fleet, only_offline=False)
     if fleet.state != "cancelling":
         return taken_back
@@ -85,7 +87,7 @@ def _onward(fleet: Fleet, now: datetime) -> list[Action]:
     if fleet.is_rolling_back:
         back = next_to_roll_back(fleet.members)
         if back is not None:
-            return [OrderBack(back.host_id)]
+            return [] if fleet.held_because else [OrderBack(back.host_id)]
     return [Finish("cancelled")]
 
 

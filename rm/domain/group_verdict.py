@@ -73,6 +73,7 @@ class GroupFacts:
     jitter: timedelta = timedelta(0)
     scheduled_since: datetime | None = None
     stale_after_hours: int | None = None
+    expected: staleness.Expectations = staleness.USUAL
     retries: int = 0
     retry_minutes: int = 10
     last_good_at: datetime | None = None
@@ -88,8 +89,9 @@ class GroupFacts:
     def patience(self) -> timedelta:
         """How long a good backup counts."""
         return staleness.stale_after(
-            mode=self.mode, interval=self.interval, jitter=self.jitter, override_hours=self.stale_after_hours
-        )
+            mode=self.mode, interval=self.interval, jitter=self.jitter, override_hours=self.stale_after_hours,
+            expected=self.expected,
+        )  # fmt: skip
 
     @property
     def has_failed(self) -> bool:

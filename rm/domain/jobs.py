@@ -18,6 +18,9 @@ UPDATE = "update"
 NAMING_FILES = ("restore", "diff")
 """Kinds of jobs whose log, command and message name what is in snapshots."""
 
+NAMING_SNAPSHOTS = ("snapshots", "check", "forget", "prune", "unlock")
+"""Kinds of jobs whose log may name snapshots and hosts of everybody who uses the repository."""
+
 APPLY = "apply"
 REPEAT = "repeat"
 CONFLICT = "conflict"

@@ -128,7 +128,7 @@ def _greet_old(attempt: Attempt, greeting: Greeting, now: datetime) -> Step | No
     name = attempt.host_name
     if attempt.state in ("queued", "deferred"):
         if greeting.is_pinned:
-            text = f"{name} is pinned to {greeting.version} by its owner; only `rm-agent unpin` there ends that."
+            text = f"{name} is pinned to {greeting.version} by its owner; only rm-agent unpin there ends that."
             return end(attempt, "cancelled", now, "pinned", text)
         return None
     if attempt.state == "soaking":

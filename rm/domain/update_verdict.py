@@ -81,7 +81,7 @@ def verdict_for_host(host: HostFacts, release: ReleaseFacts | None, now: datetim
         )  # fmt: skip
     if host.is_pinned:
         return Verdict(
-            PINNED, f"{name} is pinned to {host.agent_version} by its owner.", "Only `rm-agent unpin` there ends that."
+            PINNED, f"{name} is pinned to {host.agent_version} by its owner.", "Only rm-agent unpin there ends that."
         )
     if host.held_reason:
         return Verdict(HELD, f"{name} is held: {host.held_reason}", "An administrator can release it on its page.")

@@ -23,8 +23,9 @@ def sweep(bus: EventBus, *, now: datetime, is_settled: bool = True) -> int:
     the report of that on its way.
     """
     return (
-        _each(lambda: incidents.list_snooze_ends(now, limit=MOST_AT_ONCE), lambda one: _end_snooze(bus, one, now))
-        + _wake_alerts(now)
+        # those of whole incidents too, which is why it comes first: thousands are not to end in one transaction
+        _wake_alerts(now)
+        + _each(lambda: incidents.list_snooze_ends(now, limit=MOST_AT_ONCE), lambda one: _end_snooze(bus, one, now))
         + _each(lambda: incidents.list_untold_ends(now, limit=MOST_AT_ONCE), lambda one: _tell_end(bus, one, now))
         + (_each(lambda: incidents.list_due_waits(now, limit=MOST_AT_ONCE), lambda one: _raise(bus, one, now))
            if is_settled else 0)
@@ -55,10 +56,16 @@ def _end_snooze(bus: EventBus, found: Incident, now: datetime) -> None:
 
 
 def _wake_alerts(now: datetime) -> int:
-    """End the snoozes of single alerts; their incidents were awake."""
-    with changes():
-        is_over = Alert.snoozed_until.is_null(False) & (Alert.snoozed_until <= now)
-        return int(Alert.update(snoozed_until=None, snoozed_by="").where(is_over).execute())
+    """End the snoozes of alerts, some in each transaction."""
+    is_over = Alert.snoozed_until.is_null(False) & (Alert.snoozed_until <= now)
+    woken, count = 0, MOST_AT_ONCE
+    while count == MOST_AT_ONCE:
+        with changes():
+            some = Alert.select(Alert.id).where(is_over).limit(MOST_AT_ONCE)
+            count = int(Alert.update(snoozed_until=None, snoozed_by="").where(Alert.id.in_(some)).execute())
+        woken += count
+        time.sleep(0)
+    return woken
 
 
 def _tell_end(bus: EventBus, found: Incident, now: datetime) -> None:

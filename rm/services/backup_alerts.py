@@ -1,6 +1,7 @@
 """Alerts about backups: at most one is open for a source group, and it ends with the next good backup."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,13 +12,14 @@ from rm.events import EventBus
 from rm.services import alert_settings, alerts, repository_alerts
 from rm.shared import instants
 from rm.shared.words import counted
-from rm.store import raising, verdicts
+from rm.store import hosts, raising, verdicts
 from rm.store.judged import JudgedGroup, JudgedHost
 
 FAILED, LATE, MISSED = verdicts.BACKUP_ALERTS
 SILENT_PATIENCE = KINDS[verdicts.OFFLINE_ALERT].patience
 """How long the server listens after its start before it calls anybody silent."""
 MOST_AT_ONCE = 200
+LOOKED_AT_ONCE = 250
 
 Open = set[tuple[str, str]]
 """What is open about a host's backups: kind and condition."""
@@ -82,15 +84,21 @@ def tell_silence(bus: EventBus, *, now: datetime) -> None:
     """Raise an alert for each host that should be awake and is silent, and clear those that are over.
 
     A host whose groups are all intermittent, or that no schedule runs, may be silent. Each is a transaction of its own.
-    Hosts that fell silent together are one incident.
+    Hosts that fell silent together are one incident. Of a large fleet some hosts are looked at, then others have a
+    turn.
     """
-    for condition, host in verdicts.list_told_silent(now, limit=MOST_AT_ONCE):
-        note = "It is connected again." if host.connected_at else "It need not be awake any more."
-        alerts.clear(bus, kind=verdicts.OFFLINE_ALERT, condition=condition, note=note, now=now)
+    _tell_end_of_silence(bus, now=now)
     patience = alert_settings.rules().least_patience(verdicts.OFFLINE_ALERT)
-    silent = verdicts.list_silent(now, patience=patience, limit=MOST_AT_ONCE)
-    others = verdicts.list_last_seen(now) if silent else []
-    for host in silent:
+    silent = [
+        one for ids in _some_at_a_time() for one in verdicts.list_silent(now, patience=patience, among_hosts=ids)
+    ]  # fmt: skip
+    if not silent:
+        return
+    others = sorted(at for ids in _some_at_a_time() for at in verdicts.list_last_seen(now, among_hosts=ids))
+    for _, host_id in sorted(silent)[:MOST_AT_ONCE]:
+        host = hosts.find(host_id)
+        if host is None:
+            continue
         together = alert_rules.silent_together(host.last_seen_at, others)
         cause = f"silence:{instants.to_text(together)}" if together is not None else f"host:{host.id}"
         alerts.raise_alert(
@@ -99,6 +107,22 @@ def tell_silence(bus: EventBus, *, now: datetime) -> None:
             message=f"{host.name} is to be always on, and was last heard of on {_at(host.last_seen_at)}."
             " Its schedules go on without the server, if it runs.",
         )  # fmt: skip
+        time.sleep(0)
+
+
+def _tell_end_of_silence(bus: EventBus, *, now: datetime) -> None:
+    over = [one for ids in _some_at_a_time() for one in verdicts.list_told_silent(now, among_hosts=ids)]
+    for condition, is_connected in over[:MOST_AT_ONCE]:
+        note = "It is connected again." if is_connected else "It need not be awake any more."
+        alerts.clear(bus, kind=verdicts.OFFLINE_ALERT, condition=condition, note=note, now=now)
+        time.sleep(0)
+
+
+def _some_at_a_time() -> Iterator[list[str]]:
+    """The ids of all hosts in pieces; between two pieces everybody else has a turn."""
+    ids = [""]
+    while ids := verdicts.list_hosts_after(ids[-1], limit=LOOKED_AT_ONCE):
+        yield ids
         time.sleep(0)
 
 

@@ -1,12 +1,13 @@
 """The outgoing sign of life: where it goes, how often, and how the last one went."""
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from rm.domain.actors import Actor
-from rm.errors import Invalid
+from rm.errors import Conflict, Invalid
 from rm.notifiers import dead_man, outgoing
 from rm.notifiers.outcome import Outcome, failed
 from rm.services import audit
@@ -104,6 +105,22 @@ def keep(outcome: Outcome, *, now: datetime) -> None:
     """Keep how a ping went."""
     with changes():
         kept_settings.put(LAST, {"at": to_text(now), "is_ok": outcome.is_ok, "reason": outcome.reason})
+
+
+def ping_now(vault: Vault, *, actor: Actor, clock: Callable[[], datetime]) -> Outcome:
+    """Send one because a person asked for it, and say how it went. Raises Conflict while none is set."""
+    wanted = read()
+    if not wanted.url_shown:
+        raise Conflict("No sign of life is set.", code="not_set", help="Say first which URL is to be called.")
+    outcome = ping(url_to_ping(vault))
+    with changes():
+        now = clock()
+        keep(outcome, now=now)
+        audit.record(
+            actor, "sign_of_life.sent", now=now, kind="settings", id=WANTED, name="Sign of life",
+            url=wanted.url_shown, is_ok=outcome.is_ok, reason=outcome.reason,
+        )  # fmt: skip
+    return outcome
 
 
 def _record(actor: Actor, before: DeadMan, after: DeadMan, now: datetime, *, url_replaced: bool) -> None:

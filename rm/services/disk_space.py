@@ -12,10 +12,10 @@ from rm.domain import disk_space as rules
 from rm.domain.actors import Actor
 from rm.domain.disk_space import Limits
 from rm.errors import RmError, Unavailable
-from rm.events import EventBus
+from rm.events import EventBus, FleetUpdateChanged
 from rm.services import alerts, audit
-from rm.store import kept_settings
-from rm.store.database import DatabaseError, changes
+from rm.store import fleet_updates, kept_settings
+from rm.store.database import DatabaseError, changes, connection
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,13 @@ def refuse_new_orders() -> None:
         )
 
 
+def why_nothing_starts() -> str:
+    """Why no host is given an order by the server itself just now, in a sentence; empty while orders are given."""
+    if _seen.level != rules.CRITICAL:
+        return ""
+    return "The server's disk is almost full, so it gives no orders; it goes on by itself once there is room."
+
+
 def limits() -> Limits:
     return Limits(**kept_settings.get(SETTING, {}))
 
@@ -85,6 +92,8 @@ def look(bus: EventBus, *, data_dir: Path, now: datetime, statvfs: Callable[[Pat
     _seen = Disk(level, free, total)
     if level != before or _untold:
         _untold = not _tell(bus, level, free, now)
+    if rules.CRITICAL in (level, before) and level != before:
+        _tell_the_open_fleet_update(bus)
     return _seen
 
 
@@ -92,6 +101,13 @@ def forget() -> None:
     """As before the first look."""
     global _seen, _untold
     _seen, _untold = Disk(), False
+
+
+def _tell_the_open_fleet_update(bus: EventBus) -> None:
+    with connection():
+        found = fleet_updates.find_open()
+    if found is not None:
+        bus.publish(FleetUpdateChanged(found.id))
 
 
 def _tell(bus: EventBus, level: str, free: int, now: datetime) -> bool:

@@ -1,17 +1,24 @@
 """Writing down what happens to a fleet update: states by compare-and-set, history, alert and audit with them."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from rm.domain.actors import SERVER, Actor
+from rm.domain.fleet_state import Fleet
 from rm.events import EventBus, FleetUpdateChanged
-from rm.services import alerts, audit
+from rm.services import alerts, audit, disk_space
 from rm.shared.words import counted
 from rm.store import fleet_updates
 from rm.store.database import publish_after_commit
 from rm.store.models import FleetUpdate, FleetUpdateEvent, FleetUpdateHost
 
 KEEP = "keep"
+
+
+def load(found: FleetUpdate, *, now: datetime) -> Fleet:
+    """The fleet update with all that decides what is next, the server's own disk too."""
+    return replace(fleet_updates.load(found, now=now), held_because=disk_space.why_nothing_starts())
 
 
 def note(

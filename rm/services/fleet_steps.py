@@ -46,7 +46,7 @@ def step(bus: EventBus, *, now: datetime) -> bool:
     found = fleet_updates.find_open()
     if found is None:
         return False
-    actions = rules.step(fleet_updates.load(found, now=now), now)
+    actions = rules.step(records.load(found, now=now), now)
     for action in actions:
         with changes():
             is_done = apply(bus, found, action, now=now)

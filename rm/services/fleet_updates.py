@@ -19,6 +19,7 @@ from rm.events import EventBus
 from rm.services import audit
 from rm.services import fleet_records as records
 from rm.services.fleet_plans import begin, differences, plan, preview, start
+from rm.services.fleet_records import load
 from rm.services.fleet_steps import close_unfenced, correct_past, leave_out_the_rest, rearm, step
 from rm.shared.words import counted
 from rm.store import fleet_updates, updates
@@ -26,8 +27,8 @@ from rm.store.database import changes
 from rm.store.models import FleetUpdate, FleetUpdateHost
 
 __all__ = [
-    "begin", "cancel", "close", "correct_past", "differences", "explain", "list_past", "pause", "plan", "preview",
-    "rearm", "resume", "retry_failed", "roll_back", "skip", "start", "step",
+    "begin", "cancel", "close", "correct_past", "differences", "explain", "list_past", "load", "pause", "plan",
+    "preview", "rearm", "resume", "retry_failed", "roll_back", "skip", "start", "step",
 ]  # fmt: skip
 
 MAX_REASON = 500
@@ -198,7 +199,7 @@ def explain(*, fleet_update_id: str, host_id: str, now: datetime) -> str:
     """Why this host is not being updated now, or where it stands; raises NotFound."""
     found = fleet_updates.get(fleet_update_id)
     fleet_updates.host(found.id, host_id)
-    fleet = fleet_updates.load(found, now=now)
+    fleet = load(found, now=now)
     return fleet_explain.explain(fleet, host_id, to_version=found.to_version, stopped_because=found.reason)
 
 

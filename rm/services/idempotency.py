@@ -2,12 +2,13 @@
 
 An order that only writes to the database is carried out in one transaction with its answer, so a crash leaves both or
 neither. One that waits for a host cannot be: its key is claimed first, and if the server dies or fails in between, the
-key says "unknown" until it is forgotten, rather than ordering twice.
+key says "unknown" until it is forgotten, rather than ordering twice. It is free again where surely nothing was done.
 """
 
 import base64
 import hashlib
 import json
+import logging
 import re
 import threading
 import zlib
@@ -18,9 +19,11 @@ from datetime import datetime, timedelta
 
 from rm.errors import Conflict, Invalid, RmError, TooMany
 from rm.store import idempotency_keys
-from rm.store.database import changes
+from rm.store.database import DatabaseError, changes
 from rm.store.models import IdempotencyKey
 from rm.store.vault import Vault
+
+log = logging.getLogger(__name__)
 
 KEPT_FOR = timedelta(hours=24)
 MAX_KEY = 128
@@ -33,6 +36,9 @@ SHORT_STORED = 16 * 1024
 
 _lock = threading.Lock()
 _in_flight: set[tuple[str, str]] = set()
+# A full disk keeps a claim from being deleted too: until there is room it is remembered here that it is void.
+_void: set[tuple[str, str]] = set()
+MAX_VOID = 1000
 
 
 @dataclass(frozen=True)
@@ -75,17 +81,21 @@ def fingerprint(*parts: bytes) -> str:
 
 
 def carry_out(
-    vault: Vault, perform: Callable[[], Answer], *, owner: str, key: str, request_hash: str, waits: bool, now: datetime
-) -> Answer:
+    vault: Vault, perform: Callable[[], Answer], *, owner: str, key: str, request_hash: str, waits: bool, now: datetime,
+    fails_clean: bool = False,
+) -> Answer:  # fmt: skip
     """The answer kept under this key, or what `perform` answers now, which is kept.
 
     An order that fails is not kept: nothing was done, and it may be sent again. `waits`: it asks hosts or the network
-    and must hold no transaction; then only a refusal (4xx) surely did nothing. Raises what `perform` raises, KeyReused,
-    InProgress, Conflict, and TooMany.
+    and must hold no transaction; then only a refusal (4xx) surely did nothing, unless it `fails_clean`: it only asks,
+    or all it does is one transaction at its end. Raises what `perform` raises, KeyReused, InProgress, Conflict, and
+    TooMany.
     """
     with _only_one(owner, key):
         if waits:
-            return _claimed(vault, perform, owner=owner, key=key, request_hash=request_hash, now=now)
+            return _claimed(
+                vault, perform, owner=owner, key=key, request_hash=request_hash, fails_clean=fails_clean, now=now
+            )
         with changes():
             kept = _kept(vault, owner, key, request_hash, now)
             if kept is not None:
@@ -102,24 +112,37 @@ def forget_old(*, now: datetime) -> int:
 
 
 def _claimed(
-    vault: Vault, perform: Callable[[], Answer], *, owner: str, key: str, request_hash: str, now: datetime
-) -> Answer:
+    vault: Vault, perform: Callable[[], Answer], *, owner: str, key: str, request_hash: str, fails_clean: bool,
+    now: datetime,
+) -> Answer:  # fmt: skip
     with changes():
+        if (owner, key) in _void:
+            idempotency_keys.forget(owner, key)
         kept = _kept(vault, owner, key, request_hash, now)
         if kept is not None:
             return kept
         IdempotencyKey.create(owner=owner, key=key, request_hash=request_hash, created_at=now)
+    _void.discard((owner, key))
     try:
         answer = perform()
-    except RmError as error:
-        if error.status < 500:
-            with changes():
-                idempotency_keys.forget(owner, key)
+    except (RmError, DatabaseError) as error:
+        if fails_clean or (isinstance(error, RmError) and error.status < 500):
+            _release(owner, key)
         raise
     with changes():
         idempotency_keys.forget(owner, key)
         _keep(vault, owner, key, request_hash, answer, now)
     return answer
+
+
+def _release(owner: str, key: str) -> None:
+    try:
+        with changes():
+            idempotency_keys.forget(owner, key)
+    except (RmError, DatabaseError):
+        log.warning("the claim of an idempotency key could not be deleted; it is taken for void")
+        if len(_void) < MAX_VOID:
+            _void.add((owner, key))
 
 
 def _kept(vault: Vault, owner: str, key: str, request_hash: str, now: datetime) -> Answer | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from rm.domain.actors import SERVER, Actor
 from rm.errors import Conflict, Invalid, NotFound, Unauthorised
 from rm.events import EventBus
-from rm.services import audit, passwords, sessions, user_links
+from rm.services import api_tokens, audit, passwords, sessions, user_links
 from rm.services.passwords import Offload
 from rm.services.tries import Tries
 from rm.store import users as stored
@@ -15,9 +15,11 @@ from rm.store.models import User
 
 def change_own(
     bus: EventBus, *, session_token: str, current: str, new: str, actor: Actor, user_agent: str, now: datetime,
-    limits: Tries, offload: Offload,
+    limits: Tries, offload: Offload, revokes_tokens: bool = False,
 ) -> str:  # fmt: skip
     """The token of the session that goes on; all sessions of the user end, this one too, and so do open links.
+
+    Tokens of programs stay good unless it `revokes_tokens`: what uses them must not stop for a changed password.
 
     Raises Invalid (by field), Conflict (no password to change), Unauthorised (the session is over) or TooMany.
     """
@@ -41,7 +43,10 @@ def change_own(
             raise Conflict("The password was changed meanwhile, in another place. Nothing was done here.")
         sessions.end_all(bus, user_id=user.id)
         user_links.withdraw(user.id)
-        audit.record(actor, "user.password_changed", now=now, kind="user", id=user.id, name=user.username)
+        revoked = api_tokens.revoke_all(user_id=user.id, actor=actor, now=now) if revokes_tokens else 0
+        audit.record(
+            actor, "user.password_changed", now=now, kind="user", id=user.id, name=user.username, revoked=revoked
+        )  # fmt: skip
         return sessions.open_session(
             user, method=session.method, address=actor.address, user_agent=user_agent, now=now
         )  # fmt: skip

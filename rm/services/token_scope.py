@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rm.domain.jobs import NAMING_SNAPSHOTS
 from rm.errors import Forbidden, NotFound
 from rm.store import token_scope
 
 HOSTS = ("host_id", "from_host_id")
 SNAPSHOTS = ("snapshot_id", "snapshot_a", "snapshot_b")
-REFERENCES = (*HOSTS, "host_ids", "job_id", "repository_id", "alert_id", *SNAPSHOTS)
+REFERENCES = (*HOSTS, "host_ids", "job_id", "repository_id", "alert_id", "incident_id", *SNAPSHOTS)
 """Names, in a path or a body, that say which thing is meant."""
 
 WITHIN_HOST = frozenset({"group_id", "schedule_id", "source_group_id"})
@@ -31,7 +32,8 @@ def check(
 ) -> None:
     """Raises NotFound for what is outside the scope; strict: Forbidden for a name in the path that nobody can judge.
 
-    A repository that hosts outside the scope use too may be looked at, not changed.
+    A repository that hosts outside the scope use too may be looked at, not changed, and so may an incident that is
+    about hosts outside the scope too.
     """
     for name, value in path.items():
         is_judged = name in REFERENCES or name in WORDS or (name in WITHIN_HOST and "host_id" in path)
@@ -55,11 +57,37 @@ def _check_one(tags: tuple[str, ...], name: str, value: Any, path: Mapping[str, 
         _want(token_scope.has_job(tags, value), "job")
     elif name == "alert_id":
         _want(token_scope.has_alert(tags, value), "alert")
+    elif name == "incident_id":
+        _want(token_scope.has_incident(tags, value), "incident")
+        if is_change and not token_scope.owns_incident(tags, value):
+            raise Forbidden(
+                "This incident is also about others than the hosts that this token is for.", code="out_of_scope",
+                help="Say it to each of its alerts, /api/v1/alerts/<id>, or use a token without tags.",
+            )  # fmt: skip
     elif name == "repository_id":
         _want((token_scope.has_repository if is_change else token_scope.sees_repository)(tags, value), "repository")
     elif name in SNAPSHOTS:
         repository_id = path.get("repository_id") or token_scope.repository_of(path.get("host_id", ""))
         _want(repository_id is not None and token_scope.has_snapshot(tags, repository_id, value), "snapshot")
+
+
+def check_log(tags: tuple[str, ...], *, kind: str, repository_id: str | None) -> None:
+    """Raises Forbidden for the log of a job that may name snapshots of hosts outside the scope."""
+    if kind in NAMING_SNAPSHOTS and repository_id is not None and not token_scope.has_repository(tags, repository_id):
+        raise Forbidden(
+            "This log may name snapshots of other hosts, which this token is not for, and which use the same"
+            " repository.", code="out_of_scope", help="Use a token without tags.",
+        )  # fmt: skip
+
+
+def parts_of_incidents(tags: tuple[str, ...], incident_ids: list[str]) -> dict[str, token_scope.IncidentPart]:
+    """What is in the scope of each of these incidents."""
+    return token_scope.parts_of_incidents(tags, incident_ids)
+
+
+def sees_repository(tags: tuple[str, ...], repository_id: str) -> bool:
+    """Whether a host of the scope uses it."""
+    return token_scope.sees_repository(tags, repository_id)
 
 
 def within(tags: tuple[str, ...], host_ids: list[str]) -> set[str]:

@@ -94,7 +94,7 @@ def order_rollback(
             raise Conflict(f"{host.name} was revoked.", code="host_revoked", help="Enrol it again from its page.")
         if host.is_pinned:
             raise Conflict(
-                f"{host.name} is pinned by its owner.", code="pinned", help="Only `rm-agent unpin` there ends that."
+                f"{host.name} is pinned by its owner.", code="pinned", help="Only rm-agent unpin there ends that."
             )
         done = updates.last_committed(host_id, since=now - ROLLBACK_WITHIN)
         sha256 = _previous_artifact(host, done)

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rm.domain.group_verdict import GOOD, GroupFacts, LastRun, Said, Skip, judge, worst
-from rm.domain.staleness import expected_interval
+from rm.domain.staleness import Expectations, expected_interval
 from rm.events import EventBus, HostChanged
-from rm.services import backup_alerts
+from rm.services import backup_alerts, general_settings
 from rm.services.backup_alerts import Judged
 from rm.shared import instants
 from rm.shared.protocol import GroupState
@@ -62,6 +62,7 @@ def sweep(bus: EventBus, *, now: datetime, is_settled: bool = True) -> int:
     unjudged = verdicts.list_unjudged(limit=HOSTS_PER_SWEEP)
     for host_id in unjudged:
         _judge_alone(bus, host_id=host_id, is_sweep=False, now=now)
+    unjudged += _judge_anew(bus, now=now)
     if not is_settled:
         return len(unjudged)
     # Silence first: it is what the lateness of the same host is due to.
@@ -70,6 +71,21 @@ def sweep(bus: EventBus, *, now: datetime, is_settled: bool = True) -> int:
     for host_id in turning:
         _judge_alone(bus, host_id=host_id, is_sweep=True, now=now)
     return len(unjudged) + len(turning)
+
+
+def _judge_anew(bus: EventBus, *, now: datetime) -> list[str]:
+    """Judge the next hosts by changed settings; where it stands is kept, so that a restart goes on there."""
+    after, mark = verdicts.anew_after(), verdicts.anew_mark()
+    if after is None:
+        return []
+    found = verdicts.list_hosts_after(after, limit=HOSTS_PER_SWEEP)
+    for host_id in found:
+        _judge_alone(bus, host_id=host_id, is_sweep=False, now=now)
+    with changes():
+        # unless the settings were changed again meanwhile: then it begins anew
+        if verdicts.anew_mark() == mark:
+            verdicts.keep_anew_after(found[-1] if len(found) == HOSTS_PER_SWEEP else None, mark=mark)
+    return found
 
 
 def _judge_alone(bus: EventBus, *, host_id: str, is_sweep: bool, now: datetime) -> None:
@@ -106,11 +122,13 @@ def _judged(host: JudgedHost, groups: list[JudgedGroup], now: datetime) -> list[
     # only for a group that was never judged: all its runs are read once
     ever_good = jobs.last_good_by_group(host.id) if any(group.before is None for group in groups) else {}
     running = judged.running_groups(host.id)
+    expected = general_settings.current().expectations
     found = []
     for group in groups:
         facts = _facts(
             host, group, plans=plans.get(group.id, []), skip=skipped.get(group.name),
-            runs=[run for run in runs if run.source_group == group.name], ever_good=ever_good.get(group.name), now=now,
+            runs=[run for run in runs if run.source_group == group.name], ever_good=ever_good.get(group.name),
+            expected=expected, now=now,
         )  # fmt: skip
         found.append(Judged(host, group, facts, judge(facts, now), is_running=group.name in running))
     return found
@@ -118,7 +136,7 @@ def _judged(host: JudgedHost, groups: list[JudgedGroup], now: datetime) -> list[
 
 def _facts(
     host: JudgedHost, group: JudgedGroup, *, plans: list[Plan], skip: Skipped | None, runs: list[EndedRun],
-    ever_good: datetime | None, now: datetime,
+    ever_good: datetime | None, expected: Expectations, now: datetime,
 ) -> GroupFacts:  # fmt: skip
     before = group.before
     last = max(runs, key=lambda run: run.finished_at, default=None)
@@ -131,6 +149,7 @@ def _facts(
         jitter=max((plan.jitter for plan in plans), default=timedelta(0)),
         scheduled_since=min((plan.changed_at for plan in plans), default=None),
         stale_after_hours=group.stale_after_hours,
+        expected=expected,
         retries=group.retries,
         retry_minutes=group.retry_minutes,
         last_good_at=max(good, default=None),

@@ -1,8 +1,9 @@
 """Whether a thing is in the scope of a token: what belongs to hosts that have one of its tags."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from peewee import ModelSelect
+from peewee import Case, ModelSelect, fn
 
 from rm.store.models import Alert, Host, HostTag, Job, Snapshot
 
@@ -60,6 +61,47 @@ def has_snapshot(tags: Tags, repository_id: str, snapshot_id: str) -> bool:
 def has_alert(tags: Tags, alert_id: str) -> bool:
     """Whether it is about a host of the scope."""
     return Alert.select(Alert.id).where(Alert.id == alert_id, Alert.host.in_(host_ids(tags))).exists()
+
+
+@dataclass(frozen=True)
+class IncidentPart:
+    """What the alerts of an incident say that are about hosts of the scope; `newest` is the last one of them."""
+
+    newest: Alert
+    severity: str
+    alert_count: int
+    open_count: int
+
+
+def parts_of_incidents(tags: Tags, ids: Collection[str]) -> dict[str, IncidentPart]:
+    """The part of each of these incidents that is in the scope; one of which nothing is has none."""
+    own = (Alert.incident.in_(list(ids)), Alert.host.in_(host_ids(tags)))
+    query = (
+        Alert.select(
+            Alert.incident, fn.MAX(Alert.id), fn.COUNT(Alert.id),
+            fn.SUM(Case(Alert.state, (("resolved", 0),), 1)), fn.SUM(Case(Alert.severity, (("critical", 1),), 0)),
+        )
+        .where(*own)
+        .group_by(Alert.incident)
+    )  # fmt: skip
+    rows = list(query.tuples())
+    newest = {alert.id: alert for alert in Alert.select().where(Alert.id.in_([row[1] for row in rows]))}
+    return {
+        incident_id: IncidentPart(newest[last_id], "critical" if grave else "warning", count, still_open)
+        for incident_id, last_id, count, still_open, grave in rows
+    }
+
+
+def has_incident(tags: Tags, incident_id: str) -> bool:
+    """Whether an alert in it is about a host of the scope."""
+    return Alert.select(Alert.id).where(Alert.incident == incident_id, Alert.host.in_(host_ids(tags))).exists()
+
+
+def owns_incident(tags: Tags, incident_id: str) -> bool:
+    """Whether all alerts in it are about hosts of the scope."""
+    is_foreign = Alert.host.is_null() | Alert.host.not_in(host_ids(tags))
+    others = Alert.select(Alert.id).where(Alert.incident == incident_id, is_foreign)
+    return has_incident(tags, incident_id) and not others.exists()
 
 
 def repository_of(host_id: str) -> str | None:

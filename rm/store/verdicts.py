@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from peewee import JOIN, SQL, ModelSelect, fn
 
 from rm.domain import health
+from rm.shared.ids import new_ulid
+from rm.store import kept_settings
+from rm.store.database import among
 from rm.store.models import (
     Alert,
     AlertWait,
@@ -20,6 +23,7 @@ from rm.store.models import (
 
 BACKUP_ALERTS = ("backup_failed", "backup_late", "backup_missed")
 OFFLINE_ALERT = "agent_offline"
+ANEW = "verdicts.anew"
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def list_groups(host_ids: Iterable[str]) -> dict[str, list[GroupRow]]:
     query = (
         SourceGroup.select(*columns)
         .join(GroupVerdict, JOIN.LEFT_OUTER, on=(GroupVerdict.group == SourceGroup.id))
-        .where(SourceGroup.host.in_(list(host_ids)))
+        .where(SourceGroup.host.in_(among(host_ids)))
         .order_by(SourceGroup.name)
     )
     found: dict[str, list[GroupRow]] = {}
@@ -87,6 +91,32 @@ def list_unjudged(*, limit: int) -> list[str]:
     return [host_id for (host_id,) in Host.select(Host.id).where(Host.verdict_code == "").limit(limit).tuples()]
 
 
+def want_all_anew() -> None:
+    """Have every host judged anew, some at a time; inside the transaction of what makes that needed."""
+    kept_settings.put(ANEW, {"after": "", "mark": new_ulid()})
+
+
+def anew_after() -> str | None:
+    """The last host that was judged anew; empty before the first one, None when none is to be."""
+    found: str | None = kept_settings.get(ANEW, {}).get("after")
+    return found
+
+
+def anew_mark() -> str:
+    """Which change of settings asked for it."""
+    return str(kept_settings.get(ANEW, {}).get("mark", ""))
+
+
+def keep_anew_after(host_id: str | None, *, mark: str) -> None:
+    kept_settings.put(ANEW, {} if host_id is None else {"after": host_id, "mark": mark})
+
+
+def list_hosts_after(host_id: str, *, limit: int) -> list[str]:
+    """The next hosts in the order of their ids."""
+    query = Host.select(Host.id).where(Host.id > host_id).order_by(Host.id).limit(limit)
+    return [found for (found,) in query.tuples()]
+
+
 def told_unprotected(now: datetime) -> set[str]:
     """Unprotected hosts of which an open alert tells why."""
     query = (
@@ -100,38 +130,52 @@ def told_unprotected(now: datetime) -> set[str]:
     return {host_id for (host_id,) in query.tuples()}
 
 
-def list_silent(now: datetime, *, patience: timedelta, limit: int) -> list[Host]:
-    """Hosts that are to be awake and were not heard of for so long, of which this silence was not told yet."""
+def list_silent(now: datetime, *, patience: timedelta, among_hosts: Iterable[str]) -> list[tuple[datetime, str]]:
+    """Those of these hosts that are to be awake and were not heard of for so long, of which it was not told yet.
+
+    When each was last heard of, and its id.
+    """
     # told: also when a person resolved it, for the host was not heard of since
     told = Alert.select(fn.COUNT(Alert.id)).where(
         Alert.host == Host.id, Alert.kind == OFFLINE_ALERT,
         (Alert.state != "resolved") | (Alert.last_seen_at > Host.last_seen_at),
     )  # fmt: skip
     waits = AlertWait.select(fn.COUNT(SQL("*"))).where(AlertWait.host == Host.id, AlertWait.kind == OFFLINE_ALERT)
-    query = Host.select().where(
-        Host.revoked_at.is_null(), Host.last_seen_at < now - patience, _awake_groups() > 0, told == 0, waits == 0
+    query = Host.select(Host.last_seen_at, Host.id).where(
+        Host.id.in_(among(among_hosts)), Host.revoked_at.is_null(), Host.last_seen_at < now - patience,
+        _awake_groups() > 0, told == 0, waits == 0,
     )  # fmt: skip
-    return list(query.order_by(Host.last_seen_at).limit(limit))
+    return list(query.tuples())
 
 
-def list_last_seen(now: datetime) -> list[datetime]:
-    """When each host that is to be awake, and is not heard of any more, was last heard of; the longest ago first."""
+def list_last_seen(now: datetime, *, among_hosts: Iterable[str]) -> list[datetime]:
+    """When each of these hosts that is to be awake, and is not heard of any more, was last heard of."""
     query = Host.select(Host.last_seen_at).where(
-        Host.revoked_at.is_null(), Host.last_seen_at < now - health.OFFLINE_AFTER, _awake_groups() > 0
-    )
-    return [at for (at,) in query.order_by(Host.last_seen_at).tuples()]
+        Host.id.in_(among(among_hosts)), Host.revoked_at.is_null(), Host.last_seen_at < now - health.OFFLINE_AFTER,
+        _awake_groups() > 0,
+    )  # fmt: skip
+    return [at for (at,) in query.tuples()]
 
 
-def list_told_silent(now: datetime, *, limit: int) -> list[tuple[str, Host]]:
-    """What is open, or waits to be told, about silent hosts that are heard of again or need not be awake any more.
+def list_told_silent(now: datetime, *, among_hosts: Iterable[str]) -> list[tuple[str, bool]]:
+    """What is open, or waits to be told, about those of these hosts that are heard of or need not be awake any more.
 
-    The condition, and the host.
+    The condition, and whether the host is connected.
     """
+    chosen = Host.id.in_(among(among_hosts))
     is_heard = Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
     is_over = is_heard | Host.revoked_at.is_null(False) | (_awake_groups() == 0)
-    told = Alert.select(Alert, Host).join(Host).where(Alert.kind == OFFLINE_ALERT, Alert.state != "resolved", is_over)
-    waiting = AlertWait.select(AlertWait, Host).join(Host).where(AlertWait.kind == OFFLINE_ALERT, is_over)
-    return [(found.condition, found.host) for query in (waiting, told) for found in query.limit(limit)]
+    told = (
+        Alert.select(Alert.condition, Host.connected_at)
+        .join(Host)
+        .where(chosen, Alert.kind == OFFLINE_ALERT, Alert.state != "resolved", is_over)
+    )
+    waiting = (
+        AlertWait.select(AlertWait.condition, Host.connected_at)
+        .join(Host)
+        .where(chosen, AlertWait.kind == OFFLINE_ALERT, is_over)
+    )
+    return [(found, at is not None) for query in (waiting, told) for found, at in query.tuples()]
 
 
 def _awake_groups() -> ModelSelect:

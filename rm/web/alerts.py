@@ -1,6 +1,8 @@
 """The pages of incidents, and what people say to one or to one of its alerts."""
 
+from collections.abc import Callable
 from datetime import datetime, timezone
+from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -38,11 +40,7 @@ def show(incident_id: str) -> Response:
 @allows("alerts.handle")
 def acknowledge(incident_id: str, alert_id: str = "") -> AnyResponse:
     """I know of it."""
-    bus, actor, now = runtime().bus, context.actor(), context.now()
-    if alert_id:
-        service.acknowledge(bus, alert_id=_member(incident_id, alert_id), actor=actor, now=now)
-    else:
-        incident_service.acknowledge(bus, incident_id=incident_id, actor=actor, now=now)
+    _say(incident_id, alert_id, service.acknowledge, incident_service.acknowledge)
     return go(_then(incident_id), "alert_acknowledged")
 
 
@@ -51,11 +49,7 @@ def acknowledge(incident_id: str, alert_id: str = "") -> AnyResponse:
 @allows("alerts.handle")
 def resolve(incident_id: str, alert_id: str = "") -> AnyResponse:
     """It is over."""
-    bus, actor, now = runtime().bus, context.actor(), context.now()
-    if alert_id:
-        service.resolve(bus, alert_id=_member(incident_id, alert_id), actor=actor, now=now)
-    else:
-        incident_service.resolve(bus, incident_id=incident_id, actor=actor, now=now)
+    _say(incident_id, alert_id, service.resolve, incident_service.resolve)
     return go(_then(incident_id), "alert_resolved")
 
 
@@ -64,18 +58,11 @@ def resolve(incident_id: str, alert_id: str = "") -> AnyResponse:
 @allows("alerts.handle")
 def snooze(incident_id: str, alert_id: str = "") -> AnyResponse:
     """Not now."""
-    bus, actor, now = runtime().bus, context.actor(), context.now()
     choice, typed = request.form.get("for", ""), request.form.get("until", "")
-    chosen = _instant(typed)
     try:
-        if alert_id:
-            service.snooze(
-                bus, alert_id=_member(incident_id, alert_id), choice=choice, chosen=chosen, actor=actor, now=now
-            )
-        else:
-            incident_service.snooze(
-                bus, incident_id=incident_id, choice=choice, chosen=chosen, actor=actor, now=now
-            )  # fmt: skip
+        _say(
+            incident_id, alert_id, service.snooze, incident_service.snooze, choice=choice, chosen=_instant(typed)
+        )  # fmt: skip
     except Invalid as error:
         return _show(incident_id, until=typed[:40], wrong=error.fields.get("until", ""), status=422)
     return go(_then(incident_id), "alert_snoozed")
@@ -86,12 +73,19 @@ def snooze(incident_id: str, alert_id: str = "") -> AnyResponse:
 @allows("alerts.handle")
 def wake(incident_id: str, alert_id: str = "") -> AnyResponse:
     """Now after all."""
-    bus, actor, now = runtime().bus, context.actor(), context.now()
-    if alert_id:
-        service.wake(bus, alert_id=_member(incident_id, alert_id), actor=actor, now=now)
-    else:
-        incident_service.wake(bus, incident_id=incident_id, actor=actor, now=now)
+    _say(incident_id, alert_id, service.wake, incident_service.wake)
     return go(_then(incident_id), "alert_woken")
+
+
+def _say(
+    incident_id: str, alert_id: str, to_alert: Callable[..., Any], to_incident: Callable[..., Any], **said: Any
+) -> None:
+    """Say it to one alert of the incident, or, where none is named, to the whole; raises what those do."""
+    said |= {"actor": context.actor(), "now": context.now()}
+    if alert_id:
+        to_alert(runtime().bus, alert_id=_member(incident_id, alert_id), **said)
+    else:
+        to_incident(runtime().bus, incident_id=incident_id, **said)
 
 
 def _show(incident_id: str, *, until: str = "", wrong: str = "", status: int = 200) -> Response:

@@ -3,7 +3,6 @@
 from flask import Blueprint, Response, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from rm.domain.limits import CALLS_PER_USER
 from rm.domain.notices import Notice
 from rm.domain.permissions import allows
 from rm.errors import Invalid
@@ -44,7 +43,7 @@ def create() -> AnyResponse:
     """Keep a channel; a webhook's secret is shown on the next page, once."""
     parts, wanted = runtime(), _typed()
     try:
-        _spend_call()
+        context.spend_call()
         made, secret = service.create(
             parts.bus, parts.vault, form=wanted, actor=context.actor(), now=context.now()
         )  # fmt: skip
@@ -84,7 +83,7 @@ def change(channel_id: str) -> AnyResponse:
     """Change it; a blank URL stays as it is."""
     parts, wanted = runtime(), _typed()
     try:
-        _spend_call()
+        context.spend_call()
         service.change(
             parts.bus, parts.vault, channel_id=channel_id, form=wanted, actor=context.actor(), now=context.now()
         )
@@ -98,7 +97,7 @@ def change(channel_id: str) -> AnyResponse:
 def test(channel_id: str) -> AnyResponse:
     """Send a test now and say how it went."""
     parts, found, now = runtime(), channels.get(channel_id), context.now()
-    _spend_call()
+    context.spend_call()
     delivery_id = new_ulid()
     link = f"{parts.settings.base_url}{PATH}/{channel_id}"
     notice = Notice(
@@ -163,6 +162,7 @@ def remove(channel_id: str) -> AnyResponse:
 @allows("channels.manage")
 def retry(delivery_id: str) -> AnyResponse:
     """Try a delivery again at once."""
+    context.spend_call()
     found = delivery_tries.retry_now(
         runtime().bus, delivery_id=delivery_id, actor=context.actor(), now=context.now()
     )  # fmt: skip
@@ -189,9 +189,8 @@ def save_dead_man() -> AnyResponse:
 @allows("channels.manage")
 def ping_dead_man() -> AnyResponse:
     """Send one now, and say how it went."""
-    _spend_call()
-    outcome = dead_man.ping(dead_man.url_to_ping(runtime().vault))
-    dead_man.keep(outcome, now=runtime().clock())
+    context.spend_call()
+    outcome = dead_man.ping_now(runtime().vault, actor=context.actor(), clock=runtime().clock)
     return go(f"{PATH}#sign-of-life", "dead_man_answered" if outcome.is_ok else "dead_man_failed")
 
 
@@ -212,11 +211,6 @@ def remove_dead_man() -> AnyResponse:
     """Send none any more."""
     dead_man.remove(actor=context.actor(), now=context.now())
     return go(PATH, "dead_man_removed")
-
-
-def _spend_call() -> None:
-    """Each of these makes this server call somewhere; one person may not do so without end."""
-    runtime().limits.take("outgoing", context.actor().id or "", CALLS_PER_USER, context.now())
 
 
 def _show_once(channel_id: str, secret: str) -> AnyResponse:

@@ -6,6 +6,7 @@ from flask import g, request
 
 from rm.domain import permissions
 from rm.domain.actors import Actor
+from rm.domain.limits import CALLS_PER_USER
 from rm.runtime import runtime
 from rm.services.api_tokens import Program
 from rm.store.models import User
@@ -46,6 +47,11 @@ def actor() -> Actor:
     if found is None:
         raise LookupError("nobody is signed in")
     return Actor(kind="user", name=found.username, id=found.id, address=request.remote_addr or "", role=found.role)
+
+
+def spend_call() -> None:
+    """Raises TooMany: one person may not make this server call somewhere without end."""
+    runtime().limits.take("outgoing", actor().id, CALLS_PER_USER, now())
 
 
 def may(permission: str) -> bool:

@@ -1,6 +1,7 @@
 """Settings → General: the server's name, its address, and what new things begin with."""
 
 import os
+import re
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -19,6 +20,7 @@ from rm.web.layout import go, page
 blueprint = Blueprint("general_settings", __name__)
 
 PATH = "/settings/general"
+_DECIMAL = re.compile(r"[0-9]{1,2}(\.[0-9]{1,2})?", re.ASCII)
 MODES = (("always_on", "Always on"), ("intermittent", "Intermittent"))
 
 
@@ -34,9 +36,10 @@ def show() -> Response:
 def save() -> AnyResponse:
     """Changed settings."""
     typed = {name: request.form.get(name, "").strip() for name in vars(General())}
-    hours = typed["session_hours"]
-    is_number = hours.isascii() and hours.isdigit() and len(hours) < 6
-    wanted = General(**(typed | {"session_hours": int(hours) if is_number else 0}))  # type: ignore[arg-type]
+    numbers = {name: _whole(typed[name]) for name in ("session_hours", "intermittent_days")}
+    factor = typed["late_factor"]
+    numbers["late_factor"] = float(factor) if _DECIMAL.fullmatch(factor) else 0
+    wanted = General(**(typed | numbers))  # type: ignore[arg-type]
     try:
         general_settings.save(runtime().bus, wanted=wanted, actor=context.actor(), now=context.now())
     except Invalid as error:
@@ -48,7 +51,16 @@ def save() -> AnyResponse:
 @allows("settings.edit")
 def check_base_url() -> Response:
     """Ask whether the base URL leads here, and show what came of it."""
+    context.spend_call()
     return _page(finding=base_url_check.check(runtime().settings.base_url))
+
+
+def _whole(text: str) -> float:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _page(
@@ -58,7 +70,7 @@ def _page(
     settings = runtime().settings
     return page(
         "settings/general.html", status=status, section="settings",
-        texts=typed or {name: str(value) for name, value in vars(general_settings.current()).items()},
+        texts=typed or {name: _text(value) for name, value in vars(general_settings.current()).items()},
         wrong=fields or {}, modes=MODES, address=_address(settings, finding),
         retentions=[(preset.key, f"{preset.name}: {preset.words}") for preset in retention_form.PRESETS],
     )  # fmt: skip

@@ -9,6 +9,7 @@ from rm.domain.permissions import allows
 from rm.errors import Conflict, Invalid, TooMany
 from rm.runtime import runtime
 from rm.services import password_changes, sessions, tokens
+from rm.store import api_tokens
 from rm.store import sessions as stored_sessions
 from rm.store import users as stored
 from rm.web import accounts, context, security, user_view
@@ -37,7 +38,7 @@ def change_password() -> AnyResponse:
         token = password_changes.change_own(
             parts.bus, session_token=security.session_token(), current=form.get("current", ""),
             new=form.get("password", ""), actor=context.actor(), user_agent=accounts.user_agent(), now=context.now(),
-            limits=parts.limits, offload=parts.offload,
+            limits=parts.limits, offload=parts.offload, revokes_tokens=form.get("revoke_tokens") == "yes",
         )  # fmt: skip
     except (Invalid, Conflict, TooMany) as error:
         return refused(error, "current")
@@ -77,7 +78,8 @@ def account_page(*, fields: dict[str, str] | None = None, status: int = 200, **m
         sessions=user_view.session_rows(
             stored_sessions.list_of_user(person.id, context.now()), present_hash=present
         ),
-        codes_left=stored.count_recovery_codes(person.id), **more,
+        codes_left=stored.count_recovery_codes(person.id),
+        token_count=api_tokens.count_good(person.id, context.now()), **more,
     )  # fmt: skip
 
 

@@ -1,13 +1,19 @@
 """Fleet updates for programs: planning, starting, steering, and who may."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from rm.domain.disk_space import MIB
+from rm.events import FleetUpdateChanged
+from rm.services import disk_space
 from rm.services import fleet_updates as service
-from rm.store.models import FleetUpdate, Host, Release
+from rm.store.models import FleetUpdate, Host, Release, UpdateAttempt
 from tests.cast import NOW
 from tests.fleet.fake_agents import Fleet, Script, add_release
 
 URL = "/api/v1/fleet-updates"
+WHY = "The server's disk is almost full, so it gives no orders; it goes on by itself once there is room."
 
 
 @pytest.fixture
@@ -40,6 +46,32 @@ def test_without_a_dry_run_it_starts(alice, fleet):
     assert (answer.status_code, answer.json["state"]) == (201, "running")
     assert answer.json["options"]["waves"] == ["50%"]
     assert [one["wave"] for one in answer.json["hosts"]] == [0, 1]
+
+
+def test_while_the_servers_disk_is_almost_full_it_waits_and_goes_on_by_itself(bus, settings, alice, running):
+    told = []
+    bus.on_event(lambda event: told.append(event) if isinstance(event, FleetUpdateChanged) else None)
+
+    def look(mib):
+        found = SimpleNamespace(f_bavail=mib, f_frsize=MIB, f_blocks=100_000)
+        disk_space.look(bus, data_dir=settings.data_dir, now=NOW, statvfs=lambda _: found)
+
+    try:
+        look(50)
+        steps = [service.step(bus, now=NOW) for _ in range(3)]
+        waits = alice.get(f"{URL}/{running}").json
+        because = alice.get(f"{URL}/{running}/hosts/id-web1/explain").json["explanation"]
+        ordered = UpdateAttempt.select().count()
+        look(5000)
+        goes_on = service.step(bus, now=NOW)
+    finally:
+        disk_space.forget()
+
+    assert (steps, ordered, goes_on) == ([False] * 3, 0, True)
+    assert (waits["state"], waits["next"]) == ("running", f"No host starts now. {WHY}")
+    assert because.startswith("web1 waits. The server's disk is almost full")
+    assert UpdateAttempt.select().count() == 1
+    assert {event.fleet_update_id for event in told} == {running}
 
 
 def test_a_planned_one_is_started_and_says_what_changed(alice, fleet):

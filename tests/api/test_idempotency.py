@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from rm.errors import Conflict, Unavailable
-from rm.services import idempotency, retention_changes, template_applying
+from rm.notifiers.outcome import OK
+from rm.services import channels, idempotency, retention_changes, sending, template_applying
 from rm.services import jobs as job_service
 from rm.store import database
 from rm.store.models import IdempotencyKey, Job
@@ -207,6 +208,67 @@ def test_an_order_that_waits_and_failed_is_not_called_a_server_that_stopped(vaul
 
     assert again.value.code == "outcome_unknown"
     assert "stopped" not in again.value.message
+
+
+def test_an_order_that_fails_clean_leaves_its_key_free_when_the_server_failed(vault, clock):
+    values = {"owner": "token:x", "key": "k", "request_hash": "h", "waits": True, "now": clock.now}
+
+    def fails():
+        raise Unavailable("Too many questions wait for hosts just now.")
+
+    with pytest.raises(Unavailable):
+        idempotency.carry_out(vault, fails, fails_clean=True, **values)
+    answer = idempotency.carry_out(vault, lambda: idempotency.Answer(200, "{}"), fails_clean=True, **values)
+
+    assert (answer.status, answer.is_replay) == (200, False)
+
+
+def test_a_claim_that_a_full_disk_keeps_from_being_deleted_is_void_all_the_same(vault, clock, monkeypatch):
+    values = {"owner": "token:x", "key": "k", "request_hash": "h", "waits": True, "now": clock.now}
+
+    def disk_full(*_):
+        raise Unavailable("The server's disk is full.", code="disk_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idempotency.idempotency_keys, "forget", disk_full)
+        with pytest.raises(Unavailable):
+            idempotency.carry_out(vault, disk_full, fails_clean=True, **values)
+    left = IdempotencyKey.select().count()
+    answer = idempotency.carry_out(vault, lambda: idempotency.Answer(200, "{}"), fails_clean=True, **values)
+
+    assert (left, answer.status, answer.is_replay) == (1, 200, False)
+
+
+def test_a_channel_that_could_not_be_kept_is_made_with_the_same_key_once_there_is_room(program, monkeypatch):
+    client, body = program("admin"), {"name": "Day", "kind": "webhook", "url": "https://hooks.example.net/x"}
+
+    def disk_full(*_, **__):
+        raise Unavailable("The server's disk is full.", code="disk_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(channels, "create", disk_full)
+        failed = client.post("/api/v1/channels", json=body, headers=KEY)
+    again = client.post("/api/v1/channels", json=body, headers=KEY)
+
+    assert (failed.status_code, again.status_code) == (503, 201)
+
+
+def test_a_test_message_that_may_have_gone_out_is_not_sent_twice_under_one_key(bus, vault, program, monkeypatch):
+    client, body = program("admin"), {"name": "Day", "kind": "webhook", "url": "https://hooks.example.net/x"}
+    path = f"/api/v1/channels/{client.post('/api/v1/channels', json=body).json['id']}/test"
+    sent = []
+    monkeypatch.setattr(sending, "send", lambda *_, **__: sent.append(1) or OK)
+
+    def disk_full(*_, **__):
+        raise Unavailable("The server's disk is full.", code="disk_full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(channels, "keep_test", disk_full)
+        failed = client.post(path, headers=KEY)
+    again = client.post(path, headers=KEY)
+
+    assert (failed.status_code, again.status_code, again.json["error"]["code"]) == (503, 409, "outcome_unknown")
+    assert sent == [1]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 
 from rm.api import operations
 from rm.domain.permissions import PUBLIC, declared
-from rm.services import alerts, hosts, repositories, templates
+from rm.services import alerts, hosts, repository_hosts, templates
 from rm.services.source_group_forms import SourceGroupForm
 from rm.services.template_forms import TemplateForm
 from rm.shared.ids import new_ulid
-from rm.store.models import Alert, Host, Job, MaintenancePolicy, Schedule, Snapshot
+from rm.store.models import Alert, Host, Incident, Job, MaintenancePolicy, Schedule, Snapshot
 from tests import cast, snapshots
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
@@ -106,12 +106,74 @@ def test_lists_hold_only_what_is_in_the_scope(program, fleet):
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/audit", "/api/v1/fleet-updates", "/api/v1/pending-hosts", "/api/v1/enrolment-tokens/x"]
+    "path",
+    ["/api/v1/audit", "/api/v1/fleet-updates", "/api/v1/pending-hosts", "/api/v1/enrolment-tokens/x"],
 )
 def test_what_concerns_the_whole_fleet_is_refused(program, fleet, path):
     answer = program("admin", "web").get(path)
 
     assert (answer.status_code, answer.json["error"]["code"]) == (403, "out_of_scope")
+
+
+def test_incidents_are_told_as_far_as_the_hosts_of_the_token_go(bus, program, fleet):
+    own, foreign = fleet["web1"], fleet["db1"]
+    Host.update(name="secret-db").where(Host.id == foreign["host_id"]).execute()
+    shared = _shared_incident(bus, own, foreign)
+    client, path = program("operator", "web"), f"/api/v1/incidents/{shared}"
+
+    listed = client.get("/api/v1/incidents?kind=backup_failed")
+    shown, inside, events = client.get(path), client.get(f"{path}/alerts"), client.get(f"{path}/events")
+    whole = program("viewer").get(path).json
+
+    assert [one["id"] for one in listed.json["items"]] == [shared]
+    assert (shown.json["alert_count"], shown.json["open_count"], whole["alert_count"]) == (1, 1, 2)
+    assert [one["host_id"] for one in inside.json["items"]] == [own["host_id"]]
+    assert {one["alert_id"] for one in events.json["items"]} - {None} == {inside.json["items"][0]["id"]}
+    assert "secret-db" in json.dumps(whole)
+    assert ["secret-db" in one.text or foreign["host_id"] in one.text for one in (listed, shown, inside, events)] == (
+        [False] * 4
+    )
+
+
+@pytest.mark.parametrize("query", ["q=secret-db", "tag=db", "host_id={host_id}", "q=silent-since"])
+def test_no_filter_of_incidents_tells_what_is_outside_the_scope(bus, program, fleet, query):
+    own, foreign = fleet["web1"], fleet["db1"]
+    Host.update(name="secret-db").where(Host.id == foreign["host_id"]).execute()
+    _shared_incident(bus, own, foreign)
+    path = f"/api/v1/incidents?{query.format(**foreign)}"
+
+    assert program("viewer", "web").get(path).json["items"] == []
+    assert program("viewer").get(path).json["items"] != []
+
+
+def test_an_incident_with_hosts_of_others_is_looked_at_and_not_handled(bus, program, fleet):
+    own, foreign = fleet["web1"], fleet["db1"]
+    shared = _shared_incident(bus, own, foreign)
+    client = program("operator", "web")
+
+    refused = client.post(f"/api/v1/incidents/{shared}/acknowledge")
+    handled = client.post(f"/api/v1/incidents/{own['incident_id']}/acknowledge")
+
+    assert (refused.status_code, refused.json["error"]["code"]) == (403, "out_of_scope")
+    assert "each of its alerts" in refused.json["error"]["help"]
+    assert (handled.status_code, handled.json["state"]) == (200, "acknowledged")
+    assert Incident.get_by_id(shared).state == "raised"
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "check", "forget", "prune", "unlock"])
+def test_a_log_that_may_name_snapshots_of_others_is_kept_back(bus, program, fleet, kind):
+    own = fleet["web1"]
+    Job.update(kind=kind, repository=own["repository_id"]).where(Job.id == own["job_id"]).execute()
+    paths = [f"/api/v1/jobs/{own['job_id']}/{name}" for name in ("log", "log.txt")]
+    client = program("operator", "web")
+
+    alone = [client.get(path).status_code for path in paths]
+    _share(bus, fleet)
+    shared = [client.get(path) for path in paths]
+
+    assert alone == [200, 200]
+    assert [(one.status_code, one.json["error"]["code"]) for one in shared] == [(403, "out_of_scope")] * 2
+    assert [program("viewer").get(path).status_code for path in paths] == [200, 200]
 
 
 def test_names_of_foreign_things_in_a_body_are_refused(bus, vault, program, fleet):
@@ -139,7 +201,7 @@ def test_names_of_foreign_things_in_a_body_are_refused(bus, vault, program, flee
 
 def test_snapshots_of_others_in_a_shared_repository_stay_theirs(bus, program, fleet):
     own, foreign = fleet["web1"], fleet["db1"]
-    repositories.use_existing_for_host(
+    repository_hosts.use_existing(
         bus, host_id=foreign["host_id"], repository_id=own["repository_id"], actor=cast.ALICE, now=cast.NOW
     )
     Snapshot.update(repository=own["repository_id"]).where(Snapshot.id == foreign["snapshot_id"]).execute()
@@ -154,7 +216,7 @@ def test_snapshots_of_others_in_a_shared_repository_stay_theirs(bus, program, fl
 
 def test_a_shared_repository_is_looked_at_and_not_changed(bus, program, fleet):
     own, foreign = fleet["web1"], fleet["db1"]
-    repositories.use_existing_for_host(
+    repository_hosts.use_existing(
         bus, host_id=foreign["host_id"], repository_id=own["repository_id"], actor=cast.ALICE, now=cast.NOW
     )
     client, path = program("admin", "web"), f"/api/v1/repositories/{own['repository_id']}"
@@ -248,10 +310,21 @@ def test_a_route_that_declares_no_scope_is_refused_to_a_token_with_tags(app, pro
     assert operations.Operation(answers={}).scope == operations.WHOLE
 
 
+def _shared_incident(bus, own, foreign):
+    """Backups of both hosts failed of one cause, db1's first: its words speak for the incident."""
+    for one, name in ((foreign, "secret-db"), (own, "web1")):
+        found = alerts.raise_alert(
+            bus, kind="backup_failed", condition=f"group:{one['group_id']}", cause="shared:x", now=cast.NOW,
+            host_id=one["host_id"],
+            message=f"{name} was last heard of; {'silent-since' if one is foreign else 'quiet'}.",
+        )  # fmt: skip
+    return found.incident_id
+
+
 def _share(bus, fleet):
     """Let db1 use web1's repository too, with its snapshot in it."""
     own, foreign = fleet["web1"], fleet["db1"]
-    repositories.use_existing_for_host(
+    repository_hosts.use_existing(
         bus, host_id=foreign["host_id"], repository_id=own["repository_id"], actor=cast.ALICE, now=cast.NOW
     )
     Snapshot.update(repository=own["repository_id"]).where(Snapshot.id == foreign["snapshot_id"]).execute()

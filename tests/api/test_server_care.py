@@ -85,9 +85,14 @@ def test_settings_are_read_changed_in_part_and_audited(alice, bob):
     assert patience["patience"]["agent_offline"] == "2 h"
     assert (history["job_logs"], history["jobs"]) == (30, 400)
     assert alice.put("/api/v1/settings/general", json={"session_hours": 0}).status_code == 422
+    late = alice.put("/api/v1/settings/general", json={"late_factor": 3, "intermittent_days": 10}).json
+    assert (late["late_factor"], late["intermittent_days"], late["instance_name"]) == (3, 10, "backups")
+    for wrong in (1, 11, 1.234, True, "2", None):
+        assert alice.put("/api/v1/settings/general", json={"late_factor": wrong}).status_code == 422
+    assert alice.put("/api/v1/settings/general", data='{"late_factor": NaN}').status_code == 422
     assert alice.put("/api/v1/settings/disk-limits", json={"low_mib": 1}).status_code == 422
     assert bob.get("/api/v1/settings/general").status_code == 403
-    assert AuditEntry.select().where(AuditEntry.action == "settings.changed").count() == 3
+    assert AuditEntry.select().where(AuditEntry.action == "settings.changed").count() == 4
 
 
 def test_a_channel_is_kept_changed_and_removed_without_its_secrets_coming_back(alice):
@@ -103,6 +108,19 @@ def test_a_channel_is_kept_changed_and_removed_without_its_secrets_coming_back(a
     assert alice.post(f"{path}/secret").json["secret"] != made.json["secret"]
     assert alice.get("/api/v1/deliveries").json == {"items": [], "next": None}
     assert alice.delete(path).status_code == 204
+
+
+def test_a_person_with_many_tokens_makes_the_server_call_out_no_more_often(program):
+    clients = [program("admin") for _ in range(3)]
+    for client in clients[:2]:
+        for _ in range(10):
+            client.post("/api/v1/deliveries/x/retry")
+
+    answers = [clients[2].post(path).status_code for path in (
+        "/api/v1/deliveries/x/retry", "/api/v1/sign-of-life/ping", "/api/v1/settings/general/check-base-url",
+    )]  # fmt: skip
+
+    assert answers == [429, 429, 429]
 
 
 def test_deliveries_are_found_by_each_state_that_they_can_have(alice):

@@ -371,6 +371,38 @@ def test_it_stays_open_for_hosts_that_are_offline():
     assert "updated when they return" in next_sentence(fleet(*members), NOW)
 
 
+# ---- while the server itself must give no orders ----------------------------------------------------
+
+
+def held(*members, **changed):
+    return replace(fleet(*members, **changed), held_because="The server's disk is almost full.")
+
+
+def test_while_it_is_held_nothing_starts_and_it_says_why():
+    waiting = held(member("web1"), member("web2", 1, state="passed_over"))
+
+    assert step(waiting, NOW) == []
+    assert next_sentence(waiting, NOW) == "No host starts now. The server's disk is almost full."
+    assert explain(waiting, "web1", to_version="1.4.0") == "web1 waits. The server's disk is almost full."
+    assert ordered(step(replace(waiting, held_because=""), NOW)) == ["web1"]
+
+
+def test_while_it_is_held_what_runs_is_judged_and_what_is_done_ends():
+    done = member("web1", state="soaking", attempt=ended("succeeded", ""))
+
+    assert step(held(done, member("web2", 1)), NOW) == [Settle("web1", "soaking", "succeeded")]
+    assert step(held(member("web1", state="succeeded")), NOW) == [Finish("completed")]
+
+
+def test_while_it_is_held_no_host_goes_back_and_rolling_back_does_not_end():
+    done = member("web1", state="succeeded", attempt=ended("succeeded", ""))
+    back = held(done, state="cancelling", is_rolling_back=True)
+
+    assert step(back, NOW) == []
+    assert "almost full" in next_sentence(back, NOW)
+    assert step(replace(back, held_because=""), NOW) == [OrderBack("web1")]
+
+
 # ---- explaining -------------------------------------------------------------------------------------
 
 

@@ -143,8 +143,8 @@ def test_a_webhook_carries_event_facts_and_link_as_json(bus, vault):
 
     assert json.loads(server.requests[0].body) == {
         "schema": 1, "id": "d1", "event": "raised", "severity": "critical", "subject": "[critical] Backup failed: web1",
-        "title": "Backup failed: web1", "message": "No space.", "next_step": "Free some.", "server": "restic-manager", "actor": "",
-        "kinds": ["backup_failed"], "hosts": {"count": 1, "names": ["web1"]}, "since": "2026-11-23T12:00:00.000000Z",
-        "at": "2026-11-23T12:00:01.000000Z",
+        "title": "Backup failed: web1", "message": "No space.", "next_step": "Free some.", "server": "restic-manager",
+        "actor": "", "kinds": ["backup_failed"], "hosts": {"count": 1, "names": ["web1"]},
+        "since": "2026-11-23T12:00:00.000000Z", "at": "2026-11-23T12:00:01.000000Z",
         "incident": {"id": "x", "url": "https://rm.example.net/alerts/x"},
     }  # fmt: skip

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from rm.errors import Invalid
+from rm.errors import Conflict, Invalid
 from rm.notifiers.outcome import OK, failed
 from rm.services import dead_man
 from rm.store.models import AuditEntry, Setting
@@ -43,6 +43,24 @@ def test_what_could_not_be_used_is_refused_at_its_field(app, vault, url, minutes
     with pytest.raises(Invalid) as refused:
         save(vault, url=url, minutes=minutes)
     assert list(refused.value.fields) == [field]
+
+
+def test_one_sent_by_hand_is_kept_and_audited_without_its_url(app, vault, monkeypatch):
+    save(vault)
+    monkeypatch.setattr(dead_man, "ping", lambda url: failed("it answered 500") if url == URL else OK)
+
+    outcome = dead_man.ping_now(vault, actor=ALICE, clock=lambda: NOW)
+
+    entry = AuditEntry.select().order_by(AuditEntry.id.desc()).get()
+    assert (outcome.is_ok, dead_man.read().last_reason) == (False, "it answered 500")
+    assert (entry.action, entry.actor_name, entry.payload["is_ok"]) == ("sign_of_life.sent", "alice", False)
+    assert "secret-uuid" not in str(entry.payload)
+
+
+def test_none_is_sent_by_hand_while_none_is_set(app, vault):
+    with pytest.raises(Conflict):
+        dead_man.ping_now(vault, actor=ALICE, clock=lambda: NOW)
+    assert dead_man.read().last_at is None
 
 
 def test_it_is_due_at_once_then_every_so_many_minutes_also_after_a_failure(app, vault):

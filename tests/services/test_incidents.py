@@ -8,6 +8,7 @@ from rm.errors import Conflict, Invalid
 from rm.services import alert_sweep, alerts, hosts, incidents
 from rm.services.alert_settings import RulesForm
 from rm.services.alert_settings import save as save_rules
+from rm.store import database
 from rm.store import incidents as rows
 from rm.store.database import changes
 from rm.store.incidents import Wanted
@@ -236,6 +237,27 @@ def test_a_snooze_ends_by_itself_and_what_still_holds_is_told_again(bus, told):
     assert "still holds" in told.texts[-1]
     assert rows.count_needing(NOW + 8 * HOUR) == 1
     assert Alert.get().snoozed_until is None
+
+
+def test_many_snoozes_that_end_together_end_some_at_a_time(bus, told, monkeypatch):
+    for number in range(5):
+        failed(bus, f"group:{number}", cause="shared:x")
+    incidents.snooze(bus, incident_id=the_incident().id, choice="8h", actor=BOB, now=NOW)
+    monkeypatch.setattr(alert_sweep, "MOST_AT_ONCE", 2)
+    changed, execute = [], database.db.execute_sql
+
+    def counting(sql, *given):
+        cursor = execute(sql, *given)
+        if sql.startswith('UPDATE "alerts"'):
+            changed.append(cursor.rowcount)
+        return cursor
+
+    monkeypatch.setattr(database.db, "execute_sql", counting)
+    alert_sweep.sweep(bus, now=NOW + 9 * HOUR)
+
+    assert changed == [2, 2, 1, 0]
+    assert the_incident().snoozed_until is None
+    assert Alert.select().where(Alert.snoozed_until.is_null(False)).count() == 0
 
 
 def test_what_is_over_during_its_snooze_is_told_as_over_and_not_again(bus, told):

@@ -3,7 +3,7 @@
 import pytest
 
 from rm.errors import Conflict, Invalid, NotFound, TooMany, Unauthorised
-from rm.services import password_changes, sessions, user_links, users
+from rm.services import api_tokens, password_changes, sessions, user_links, users
 from rm.store.models import AuditEntry, User
 from tests.cast import ALICE, BOB, NOW, PASSWORD
 from tests.services.people import direct, log_in, session_of, with_second_factor
@@ -11,11 +11,46 @@ from tests.services.people import direct, log_in, session_of, with_second_factor
 NEW = "another password of mine"
 
 
-def change(parts, session, current=PASSWORD, new=NEW, actor=ALICE, offload=direct):
+def change(parts, session, current=PASSWORD, new=NEW, actor=ALICE, offload=direct, **more):
     return password_changes.change_own(
         parts.bus, session_token=session, current=current, new=new, actor=actor, user_agent="", now=NOW,
-        limits=parts.limits, offload=offload,
+        limits=parts.limits, offload=offload, **more,
     )  # fmt: skip
+
+
+def token_of(parts, actor):
+    _, plain = api_tokens.create(
+        parts.bus, name="backup script", role="viewer", tags=(), days=30, actor=actor, now=NOW
+    )  # fmt: skip
+    return plain
+
+
+def is_good(parts, plain):
+    try:
+        return bool(api_tokens.authenticate(plain, address="192.0.2.9", limits=parts.limits, now=NOW))
+    except Unauthorised:
+        return False
+
+
+def test_tokens_of_programs_stay_good_unless_they_are_to_be_revoked_too(parts):
+    mine, bobs = token_of(parts, ALICE), token_of(parts, BOB)
+
+    session = change(parts, session_of("alice"))
+    kept = is_good(parts, mine)
+    change(parts, session, current=NEW, new="a third password of mine", revokes_tokens=True)
+
+    assert (kept, is_good(parts, mine), is_good(parts, bobs)) == (True, False, True)
+    changed = AuditEntry.select().where(AuditEntry.action == "user.password_changed").order_by(AuditEntry.id)
+    assert [entry.payload["revoked"] for entry in changed] == [0, 1]
+    assert AuditEntry.select().where(AuditEntry.action == "token.revoked").count() == 1
+
+
+def test_the_tokens_of_a_disabled_account_stop_at_once(parts):
+    bobs = token_of(parts, BOB)
+
+    users.disable(parts.bus, user_id="bob", actor=ALICE, now=NOW)
+
+    assert not is_good(parts, bobs)
 
 
 def test_the_new_password_signs_in_and_the_old_one_does_not(parts):

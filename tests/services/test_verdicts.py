@@ -1,11 +1,12 @@
 """Stored verdicts: what changes them, what does not, and what people are told of them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from rm.events import EventBus, HostChanged
-from rm.services import backup_alerts, hosts, verdicts
+from rm.services import backup_alerts, general_settings, hosts, verdicts
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import GroupState
@@ -421,6 +422,72 @@ def test_a_missed_day_stays_in_the_strip_after_the_recovery(bus, web1):
     assert strip[-2:] == ["m", "n"]
 
 
+# ---- other expectations ----
+
+
+def expect(bus, **wanted) -> None:
+    new = replace(general_settings.current(), **wanted)
+    general_settings.save(bus, wanted=new, actor=cast.ALICE, now=NOW + HOUR)
+
+
+def test_other_expectations_count_at_the_next_sweep_in_both_directions(bus, web1):
+    group = cast.nightly(bus, web1)
+    cast.backed_up(bus, web1.id, NOW)
+    before = verdict(group).late_at
+
+    expect(bus, late_factor=3.0)
+    swept(bus, NOW + 2 * HOUR)
+    later = verdict(group).late_at
+    expect(bus, late_factor=1.5)
+    swept(bus, NOW + 2 * HOUR)
+
+    assert (before, later, verdict(group).late_at) == (NOW + 36 * HOUR, NOW + 72 * HOUR, NOW + 36 * HOUR)
+
+
+def test_the_days_of_intermittent_groups_are_a_setting_and_a_limit_of_their_own_stays(bus, web1):
+    group, own = cast.nightly(bus, web1), cast.nightly(bus, web1, name="db")
+    SourceGroup.update(mode="intermittent").execute()
+    SourceGroup.update(stale_after_hours=5).where(SourceGroup.id == own).execute()
+    cast.backed_up(bus, web1.id, NOW)
+    cast.backed_up(bus, web1.id, NOW, group="db")
+
+    expect(bus, intermittent_days=20)
+    swept(bus, NOW + 2 * HOUR)
+
+    assert (verdict(group).late_at, verdict(own).late_at) == (NOW + 20 * DAY, NOW + 5 * HOUR)
+
+
+def test_what_is_late_no_more_by_other_expectations_is_resolved(bus, web1):
+    cast.nightly(bus, web1)
+    cast.backed_up(bus, web1.id, NOW)
+    swept(bus, NOW + 37 * HOUR)
+
+    expect(bus, late_factor=4.0)
+    swept(bus, NOW + 38 * HOUR)
+
+    assert told() == [("backup_late", "resolved", 1)]
+
+
+def test_hosts_are_judged_anew_some_at_a_time_and_a_new_change_begins_anew(bus, web1, db1, monkeypatch):
+    for host in (web1, db1):
+        cast.nightly(bus, host)
+        cast.backed_up(bus, host.id, NOW)
+    swept(bus, NOW + HOUR)
+    monkeypatch.setattr(verdicts, "HOSTS_PER_SWEEP", 1)
+    expect(bus, late_factor=3.0)
+
+    passes = [verdicts.sweep(bus, now=NOW + HOUR, is_settled=False) for _ in range(4)]
+    assert passes == [1, 1, 0, 0]
+    assert {one.late_at for one in GroupVerdict.select()} == {NOW + 72 * HOUR}
+
+    expect(bus, late_factor=2.0)
+    verdicts.sweep(bus, now=NOW + HOUR, is_settled=False)
+    expect(bus, late_factor=4.0)
+    passes = [verdicts.sweep(bus, now=NOW + HOUR, is_settled=False) for _ in range(3)]
+    assert passes == [1, 1, 0]
+    assert {one.late_at for one in GroupVerdict.select()} == {NOW + 96 * HOUR}
+
+
 # ---- the sweep ----
 
 
@@ -486,6 +553,46 @@ def test_a_silence_that_somebody_resolved_is_not_told_again_until_the_next_one(b
 
     assert once == [("agent_offline", "resolved", 1)]
     assert told() == [("agent_offline", "resolved", 1), ("agent_offline", "raised", 1)]
+
+
+def test_of_many_silent_hosts_some_are_looked_at_at_once_and_each_is_told_by_itself(bus, web1, db1, monkeypatch):
+    """However many there are: no read and no transaction of the sweep grows with the fleet."""
+    known = [web1, db1, *(cast.add_host(bus, f"web{number}") for number in range(2, 7))]
+    for host in known:
+        cast.nightly(bus, host)
+        cast.backed_up(bus, host.id, NOW)
+        silent(host, NOW)
+    monkeypatch.setattr(backup_alerts, "LOOKED_AT_ONCE", 2)
+    looked_at, written = [], []
+    for name in ("list_silent", "list_last_seen", "list_told_silent"):
+        monkeypatch.setattr(backup_alerts.verdicts, name, _noting(getattr(backup_alerts.verdicts, name), looked_at))
+    begin = db.begin
+    monkeypatch.setattr(db, "begin", lambda *given: (written.append(0), begin(*given))[1])
+    raise_alert = backup_alerts.alerts.raise_alert
+
+    def counted(*given, **values):
+        raise_alert(*given, **values)
+        written[-1] += 1
+
+    monkeypatch.setattr(backup_alerts.alerts, "raise_alert", counted)
+    backup_alerts.tell_silence(bus, now=NOW + HOUR)
+
+    assert len(told()) == len(known)
+    assert set(looked_at) == {1, 2}
+    assert written == [1] * len(known)
+    for host in known:
+        Host.update(connected_at=NOW + HOUR, last_seen_at=NOW + HOUR).where(Host.id == host.id).execute()
+    backup_alerts.tell_silence(bus, now=NOW + HOUR)
+    assert {state for _, state, _ in told()} == {"resolved"}
+    assert max(looked_at) == 2
+
+
+def _noting(function, sizes):
+    def noting(*given, among_hosts, **values):
+        sizes.append(len(among_hosts))
+        return function(*given, among_hosts=among_hosts, **values)
+
+    return noting
 
 
 def test_a_laptop_and_a_host_that_nobody_schedules_may_be_silent(bus, web1, db1):

@@ -8,7 +8,7 @@ import pytest
 from rm.services import alerts, channels, dead_man
 from rm.services.channel_forms import ChannelForm
 from rm.store.database import changes
-from rm.store.models import Channel, Delivery
+from rm.store.models import AuditEntry, Channel, Delivery
 from tests.cast import ALICE, NOW
 from tests.notifiers.servers import HttpServer, free_port, http_server
 
@@ -118,6 +118,24 @@ def test_one_person_cannot_make_the_server_call_out_without_end(alice, channel, 
 
     assert answers.count(303) == 20
     assert answers[-1] == 429
+
+
+def test_tries_again_signs_of_life_and_checks_of_the_base_url_count_as_calls_too(alice, bus, channel, web1, server):
+    channel()
+    with changes():
+        alerts.raise_alert(bus, kind="backup_failed", condition="x", message="No.", now=NOW, host_id=web1.id)
+    delivery = Delivery.get()
+    alice.post(f"{PATH}/sign-of-life", {"ping_url": f"{server.url}/ping/uuid", "minutes": "7"})
+
+    answers = [alice.post(f"{PATH}/deliveries/{delivery.id}/retry").status for _ in range(20)]
+    refused = [
+        alice.post(f"{PATH}/deliveries/{delivery.id}/retry").status, alice.post(f"{PATH}/sign-of-life/ping").status,
+        alice.post("/settings/general/check-base-url").status,
+    ]  # fmt: skip
+
+    assert (answers, refused) == ([303] * 20, [429] * 3)
+    assert AuditEntry.select().where(AuditEntry.action == "delivery.retried").count() == 20
+    assert server.requests == []
 
 
 def test_the_log_shows_reason_tries_and_when_next_and_tries_again_on_request(alice, bus, channel, web1):

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from rm.domain.actors import Actor
-from rm.services import sessions
-from rm.store.models import Session, User
+from rm.services import api_tokens, sessions
+from rm.store.models import ApiToken, Session, User
 from rm.web import browser_words
 from tests import cast
 from tests.services.people import session_of
@@ -129,6 +129,21 @@ def test_nobody_ends_the_session_of_another(alice: Browser, charlie: Browser) ->
 
     assert charlie.post(f"/settings/account/sessions/{hers}/revoke").status == 404
     assert alice.get("/").status == 200
+
+
+def test_a_changed_password_says_what_becomes_of_tokens_and_revokes_them_if_wanted(alice: Browser, bus) -> None:
+    without = alice.get("/settings/account").has("#revoke_tokens")
+    for name in ("one", "two"):
+        api_tokens.create(bus, name=name, role="viewer", tags=(), days=9, actor=cast.ALICE, now=cast.NOW)
+    page = alice.get("/settings/account")
+
+    new = {"current": cast.PASSWORD, "password": "another one of mine", "password_again": "another one of mine"}
+    alice.post("/settings/account/password", new | {"revoke_tokens": "yes"})
+
+    assert not without
+    assert "Revoke my 2 API tokens too" in page.text("#password-form")
+    assert "they stay good" in page.text("#password-form")
+    assert all(token.revoked_at == cast.NOW for token in ApiToken.select())
 
 
 def test_who_signs_in_through_the_provider_sees_no_password_form(alice: Browser) -> None:

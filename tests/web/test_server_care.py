@@ -11,7 +11,7 @@ from rm.notifiers import outgoing
 from rm.notifiers.outgoing import Answer, CallFailed
 from rm.services import base_url_check, disk_space, general_settings, pruning, server_backups
 from rm.services.general_settings import RETENTIONS
-from rm.store import kept_settings
+from rm.store import kept_settings, verdicts
 from rm.store.database import changes
 from rm.store.models import AuditEntry, ServerBackup, Session
 from rm.web import retention_form, server_care_view
@@ -140,7 +140,7 @@ def save(alice: Browser, **texts: str):
     return alice.post(
         GENERAL,
         {"instance_name": "", "session_hours": "12", "group_mode": "always_on", "retention": "standard",
-         "schedule_at": "03:15"} | texts,
+         "schedule_at": "03:15", "late_factor": "1.5", "intermittent_days": "7"} | texts,
     )  # fmt: skip
 
 
@@ -156,11 +156,12 @@ def test_the_servers_name_is_shown_in_the_header_and_in_titles(alice: Browser) -
 
 def test_problems_are_beside_the_fields_and_nothing_is_saved(alice: Browser) -> None:
     page = save(
-        alice, instance_name="x" * 61, session_hours="0", group_mode="never", retention="x", schedule_at="25:00"
-    )
+        alice, instance_name="x" * 61, session_hours="0", group_mode="never", retention="x", schedule_at="25:00",
+        late_factor="nan", intermittent_days="0",
+    )  # fmt: skip
 
     assert page.status == 422
-    for field in ("instance_name", "session_hours", "group_mode", "retention", "schedule_at"):
+    for field in general_settings.General.__dataclass_fields__:
         assert page.has(f"#{field}-error"), field
     assert not AuditEntry.select().where(AuditEntry.action == "settings.changed").exists()
 
@@ -183,6 +184,18 @@ def test_a_sign_in_lasts_as_long_as_is_set(alice: Browser, stranger: Browser) ->
     session = Session.get(Session.user == "bob")
     assert (session.expires_at - session.created_at).total_seconds() == 3 * 3600
     assert "Max-Age=10800" in str(answer.response.headers)
+
+
+def test_when_a_backup_is_late_is_set_and_audited_and_every_host_judged_anew(alice: Browser) -> None:
+    assert alice.get(GENERAL).find("[name=late_factor]")["value"] == "1.5"
+
+    assert save(alice, late_factor="2.25", intermittent_days="14").status == 303
+
+    assert alice.get(GENERAL).find("[name=late_factor]")["value"] == "2.25"
+    assert changed().payload == {
+        "before": {"late_factor": 1.5, "intermittent_days": 7}, "after": {"late_factor": 2.25, "intermittent_days": 14},
+    }  # fmt: skip
+    assert verdicts.anew_after() == ""
 
 
 def test_the_retentions_are_those_of_the_forms() -> None:

@@ -5,6 +5,7 @@ from rm.api.shapes import (
     FLAG,
     ID,
     INSTANT,
+    NUMBER,
     TEXT,
     WHOLE,
     described,
@@ -14,6 +15,7 @@ from rm.api.shapes import (
     one_of,
     record,
     text,
+    whole,
 )
 
 AT = nothing_or(INSTANT)
@@ -69,7 +71,9 @@ COMPONENTS["NewUser"] = record("username role", username=TEXT, role=ROLE)
 COMPONENTS["UserRole"] = record("role", role=ROLE, typed_name=TEXT)
 COMPONENTS["MaybeTypedName"] = record(typed_name=TEXT)
 _GENERAL = {
-    "instance_name": TEXT, "session_hours": WHOLE, "group_mode": TEXT, "retention": TEXT, "schedule_at": TEXT
+    "instance_name": TEXT, "session_hours": WHOLE, "group_mode": TEXT, "retention": TEXT, "schedule_at": TEXT,
+    "late_factor": described(NUMBER | {"minimum": 1.1, "maximum": 10}, "Late after so many times the interval."),
+    "intermittent_days": described(whole(1, 90), "Intermittent groups are not late sooner."),
 }  # fmt: skip
 COMPONENTS["GeneralSettings"] = record("*", **_GENERAL)
 COMPONENTS["GeneralChange"] = record(**_GENERAL)
