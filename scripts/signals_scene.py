@@ -92,7 +92,7 @@ def lose_branches(bus: EventBus, scene: SignalsScene, now: datetime) -> None:
         backup_scene.add_host(
             scene, name, now, good=at - DAY, place="branches", tags=("branches",), at=at
         )  # fmt: skip
-        backup_scene.failed(scene, name, now, at=at, message=REFUSED)
+        backup_scene.failed(scene, name, at=at, message=REFUSED)
         Job.update(reason="unreachable", attempt=3).where(
             Job.host == scene.hosts[name], Job.outcome == "failed"
         ).execute()

@@ -119,18 +119,17 @@ def values(*, role: str, now: datetime, query: Query) -> dict[str, Any]:
     found = incidents.list_page(query.wanted, now=now, limit=PAGE_SIZE, offset=(query.page - 1) * PAGE_SIZE)
     total = incidents.count(query.wanted, now=now)
     counts = incidents.counts(now)
+    handled = counts["acknowledged"] + counts["snoozed"]
+    counts["open"] = counts["needs"] + handled
     return {
         "rows": rows(found, now),
         "query": query,
         "now": now,
         "may_handle": permissions.is_allowed(role, "alerts.handle"),
         "alert_count": counts["needs"],
-        "sentence": sentence(counts["needs"], counts["acknowledged"] + counts["snoozed"]),
+        "sentence": sentence(counts["needs"], handled),
         "has_critical": any(one.severity == "critical" for one in incidents.list_needing(now, limit=1)),
-        "tabs": [
-            (key, word, query.url(state=key, page=1), counts.get("needs" if key == "open" else key, 0))
-            for key, word in TABS
-        ],
+        "tabs": [(key, word, query.url(state=key, page=1), counts.get(key, 0)) for key, word in TABS],
         "kinds": [("", "Every kind"), *((kind, known.title) for kind, known in KINDS.items())],
         "snoozes": SNOOZES,
         "pager": _pager(query, total),

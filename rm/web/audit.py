@@ -73,6 +73,7 @@ WORDS = {
     "channel.removed": "removed the channel",
     "channel.secret_replaced": "replaced the secret of the channel",
     "channel.tested": "sent a test through the channel",
+    "sign_of_life.sent": "had a sign of life sent, by hand:",
     "delivery.retried": "had a delivery tried again, through",
     "alert.acknowledged": "acknowledged the alert",
     "alert.resolved": "resolved the alert",

@@ -13,6 +13,9 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 SURROGATES = re.compile("[\ud800-\udfff]")
+# A text of more is shown by its start, so that one message does not push all else off the screen.
+LONG = 400
+LONG_START = 280
 
 
 def register(app: Flask) -> None:
@@ -28,6 +31,8 @@ def register(app: Flask) -> None:
     app.add_template_filter(clean_lines, "clean_lines")
     app.add_template_filter(counted, "count_of")
     app.add_template_filter(mark, "mark")
+    app.add_template_filter(short, "short")
+    app.add_template_filter(split_long, "split_long")
 
 
 def size(count_of_bytes: object) -> str:
@@ -112,3 +117,19 @@ def _picture(control: str) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "\N{SYMBOL FOR DELETE}" if code == 0x7F else "\N{REPLACEMENT CHARACTER}"
+
+
+def short(text: object, length: int) -> str:
+    """At most so many characters; what is cut ends in "…", behind a whole word where one ends near."""
+    said = str(text or "")
+    if len(said) <= length:
+        return said
+    kept = said[: length - 1]
+    space = kept.rfind(" ")
+    return (kept[:space] if space > length * 3 // 4 else kept).rstrip() + "…"
+
+
+def split_long(text: object) -> tuple[str, str]:
+    """What a page says at once of a text, and the whole of it where that was cut, to be opened."""
+    said = str(text or "")
+    return (said, "") if len(said) <= LONG else (short(said, LONG_START), said)

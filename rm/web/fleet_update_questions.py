@@ -126,8 +126,7 @@ def cancel(update: FleetUpdate, counts: Mapping[str, int], fleet: Fleet, *, mode
         "cancel-fleet", f"Cancel the fleet update to {update.to_version}", f"{_path(update)}/cancel", "Cancel update",
         (
             "No other host starts.",
-            f"{counted(counts.get('succeeded', 0), 'host')} on {update.to_version} stay as they are."
-            if counts.get("succeeded", 0) != 1 else f"The one host on {update.to_version} stays as it is.",
+            *_stay(update, counts),
             "Another fleet update can be started for the rest at any time.",
         ),
         ask={
@@ -198,6 +197,16 @@ def resume(update: FleetUpdate, counts: Mapping[str, int]) -> Question:
 
 def _is_closable(fleet: Fleet) -> bool:
     return is_only_offline_left(fleet.members)
+
+
+def _stay(update: FleetUpdate, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """What becomes of the hosts that are done; nothing where there is none."""
+    done = counts.get("succeeded", 0)
+    if not done:
+        return ()
+    if done == 1:
+        return (f"The one host on {update.to_version} stays as it is.",)
+    return (f"{counted(done, 'host')} on {update.to_version} stay as they are.",)
 
 
 def _path(update: FleetUpdate) -> str:

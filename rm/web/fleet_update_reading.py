@@ -13,6 +13,7 @@ from rm.domain import fleet_explain, health, permissions
 from rm.domain.fleet_state import OPEN_STATES, Fleet
 from rm.events import Event, EventBus, FleetUpdateChanged, HostChanged, HostRemoved, UpdateChanged
 from rm.runtime import runtime
+from rm.services import fleet_updates as service
 from rm.shared.words import counted
 from rm.store import fleet_updates, hosts, jobs, update_pages, updates
 from rm.store.models import FleetUpdate, FleetUpdateEvent, FleetUpdateHost, Host, JobLogLine, UpdateAttempt
@@ -101,7 +102,7 @@ class Fleets:
         kept = self._kept.get(update.id)
         if kept is not None and kept[0] == changes and at - kept[1] < self.MOST_SECONDS:
             return kept[2]
-        found = fleet_updates.load(update, now=now)
+        found = service.load(update, now=now)
         self._kept = {update.id: (changes, at, found)}
         return found
 
@@ -115,7 +116,7 @@ class Reading:
         self._said: dict[Hashable, str] = {}
         self.now = now
         self.update = fleet_updates.get(query.fleet_update_id)
-        self.fleet = fleets.get(self.update, now) if fleets else fleet_updates.load(self.update, now=now)
+        self.fleet = fleets.get(self.update, now) if fleets else service.load(self.update, now=now)
         self._members = {member.host_id: member for member in self.fleet.members}
         self.counts = fleet_updates.counts(self.update.id)
         self.may_act = permissions.is_allowed(role, "fleet_updates.manage")

@@ -39,6 +39,7 @@
   // made once: a formatter costs more than all that a page lets it format
   const formats = {
     clock: new Intl.DateTimeFormat([], {timeStyle: 'medium', hour12: false}),
+    day: new Intl.DateTimeFormat([], {day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hour12: false}),
     minute: new Intl.DateTimeFormat([], {dateStyle: 'medium', timeStyle: 'short'}),
     full: new Intl.DateTimeFormat([], {dateStyle: 'medium', timeStyle: 'medium'}),
     title: new Intl.DateTimeFormat([], {dateStyle: 'full', timeStyle: 'long'}),
@@ -50,7 +51,10 @@
   const localize = () => document.querySelectorAll('time:not([title])').forEach((element) => {
     const at = new Date(element.dateTime);
     element.title = formats.title.format(at);
-    if (element.dataset.local) say(element, formats[element.dataset.local].format(at));
+    if (!element.dataset.local) return;
+    // the hour alone would be read as today's
+    const isOld = element.dataset.local === 'clock' && at.toDateString() !== new Date().toDateString();
+    say(element, formats[isOld && !element.closest('.log') ? 'day' : element.dataset.local].format(at));
   });
   const refresh = () => {
     applyTheme();
@@ -98,6 +102,8 @@
 
   document.addEventListener('DOMContentLoaded', () => {
     refresh();
+    // on a phone the tabs are wider than the screen
+    document.querySelectorAll('.tabs [aria-current]').forEach((tab) => { tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 24; });
     setInterval(() => { tick(); watch(); }, 1000);
   });
   document.addEventListener('htmx:after:swap', refresh);

@@ -62,6 +62,7 @@ from tests.signing import signed_release
 
 LONG_NAME = "x" * 253
 RTL_NAME = "שרת-הגיבוי של חיפה"
+STRANGE_NAME = "web\n<b>1</b>\u202egnp.exe \U0001f9e8e\u0301\u0323\u0489"
 LONG_PATH = "/srv/" + "directory-without-any-space/" * 40 + "file.bin"
 PERSON_PARTS = ("/disable", "/remove", "/reset-second-factor")
 STATES = ("ok", "failed", "late", "running", "never", "offline", "revoked")
@@ -328,8 +329,9 @@ def whole(now: datetime) -> Scene:
     )
     scene.hosts["long"] = add_host("failed", now=now, name=LONG_NAME, repository=scene.repositories["long"])
     scene.hosts["rtl"] = add_host("ok", now=now, name=RTL_NAME, repository=repository)
-    scene.hosts["strange"] = add_host("late", now=now, name="web\n<b>1</b>\u202egnp.exe", repository=repository)
+    scene.hosts["strange"] = add_host("late", now=now, name=STRANGE_NAME, repository=repository)
     HostTag.create(host=scene.hosts["long"], tag="t" * 50)
+    HostTag.insert_many({"host": scene.hosts["rtl"], "tag": f"tag-{number}"} for number in range(200)).execute()
     for name in ("ok", "long"):
         scene.groups[name] = str(SourceGroup.get(SourceGroup.host == scene.hosts[name]).id)
     ok = scene.hosts["ok"]
@@ -404,7 +406,7 @@ def add_updates(scene: Scene, *, now: datetime) -> None:
     target = {"release": release.id, "to_version": release.version, "to_seq": release.seq}
     hosts = scene.hosts
     Host.update(agent_seq=1, guard_version="2").execute()
-    long_words = f"It was refused: {LONG_PATH} has no space left. " * 3
+    long_words = f"It was refused: {LONG_PATH} has no space left. " * 4
     said = (
         ("late", "running", "downloading", {"percent": 41.0, "detail": LONG_PATH}),
         ("long", "refused", "preflight", {"reason": "no_space", "failure_class": "host", "message": long_words}),

@@ -211,3 +211,28 @@ def test_an_open_page_of_an_incident_shows_what_joins_it(app: Flask, bus: EventB
     head, members, timeline, _ = view.changed([AlertsChanged("any")], cast.NOW)
 
     assert "The newest." in members.html and "Joined" in timeline.html and "Acknowledged" in head.html
+
+
+def test_the_tab_of_open_incidents_counts_all_that_it_lists(bob: Browser, bus: EventBus, alert: Alert) -> None:
+    raised(bus, kind="prune_failed", condition="repository:1")
+    alerts.acknowledge(bus, alert_id=alert.id, actor=cast.ALICE, now=cast.NOW)
+
+    page = bob.get("/alerts")
+
+    assert page.text("#alerts-tabs [aria-current]") == "Open 2"
+    assert len(page.soup.select("#alerts article")) == 2
+    assert page.text("#alert-badge").startswith("1")
+
+
+def test_a_long_message_is_cut_in_lists_and_can_be_opened_on_its_page(
+    bob: Browser, bus: EventBus, web1: EnrolledHost
+) -> None:  # fmt: skip
+    told = "no space left on " + "/srv/very-long" * 300
+    found = raised(bus, host_id=web1.id, message=told)
+
+    shown = str(Alert.get_by_id(found.id).message)
+    own = bob.get(f"/alerts/{found.incident_id}")
+
+    assert len(bob.get("/alerts").text(f"#incident-{found.incident_id}")) < 1000
+    assert len(bob.get("/").text(f"#need-incident-{found.incident_id}")) < 1000
+    assert own.text("#incident-alerts details.long > bdi") == shown

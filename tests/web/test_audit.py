@@ -16,7 +16,14 @@ def test_entries_say_who_did_what_when_and_from_where(bob: Browser) -> None:
 
     row = bob.get("/audit").text("#audit tbody")
 
-    for part in ("Monday, 23 November 2026", "12:00:00", "alice", "renamed a host to web1", "192.0.2.1", "<i>old</i>"):
+    for part in (
+        "Monday, 23 November 2026, UTC",
+        "12:00:00",
+        "alice",
+        "renamed a host to web1",
+        "192.0.2.1",
+        "<i>old</i>",
+    ):
         assert part in row
 
 
@@ -48,3 +55,13 @@ def test_every_action_that_services_record_has_words() -> None:
     actions = set(re.findall(rf'"((?:{nouns})\.(?!json)[a-z_]+)"', text))
 
     assert actions - set(WORDS) == set()
+
+
+def test_the_hour_of_an_entry_is_that_of_the_day_it_stands_under(bob: Browser) -> None:
+    record(1)
+
+    shown = bob.get("/audit").find("#audit tbody time")
+
+    # moved to the reader's own zone it could belong to another day than the heading says
+    assert shown["datetime"] == "2026-11-23T12:00:00Z"
+    assert not shown.has_attr("data-local")

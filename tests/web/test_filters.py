@@ -60,3 +60,21 @@ def test_rates_and_sparklines_survive_odd_samples() -> None:
     assert drawings.spark_path([1], 10, 10, is_area=False) == ""
     assert drawings.spark_path([5, 5], 10, 10, is_area=False).startswith("M0.0")
     assert len(drawings.thinned(list(range(1000)))) == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (None, ""), ("web-3", "web-3"), ("twelve chars", "twelve chars"), ("0123456789 and more", "0123456789…"),
+        ("one-word-without-any-space", "one-word-wi…"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_cut_says_so_and_ends_behind_a_word_where_one_ends_near(text: object, shown: str) -> None:
+    assert filters.short(text, 12) == shown
+
+
+def test_a_long_text_is_shown_by_its_start_and_kept_whole() -> None:
+    start, whole = filters.split_long("x" * 4096)
+
+    assert (len(start), start[-1], whole) == (filters.LONG_START, "…", "x" * 4096)
+    assert filters.split_long("x" * filters.LONG) == ("x" * filters.LONG, "")

@@ -85,6 +85,24 @@ def test_the_pattern_page_shows_every_class_of_a_component(alice: Browser, file:
     assert wanted - shown - STATES == set()
 
 
+def test_every_class_that_a_template_names_has_a_rule() -> None:
+    css = "".join(file.read_text() for file in (STATIC / "css").rglob("*.css"))
+    known = set(
+        re.findall(r"\.([a-z][\w-]*)", re.sub(r"\{[^{}]*\}", "{}", re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)))
+    )
+    # by this one the account is found, from outside
+    known.add("nav__user")
+    named = {
+        (name, file.name)
+        for file in TEMPLATES
+        for value in re.findall(r'class="([^"]*)"', file.read_text())
+        for name in re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " *", value).split()
+        if re.fullmatch(r"[a-z][\w-]*\w", name)
+    }
+
+    assert {(name, file) for name, file in named if name not in known and not name.endswith("__")} == set()
+
+
 def test_the_pattern_page_uses_every_macro() -> None:
     macros = set(re.findall(r"macro (\w+)\(", (ROOT / "templates/shared/_macros.html").read_text()))
     bodies = dict(
