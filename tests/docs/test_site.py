@@ -36,6 +36,24 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
     assert [page.name for page in site.rglob("*.html") if FETCHED.search(page.read_text(encoding="utf-8"))] == []
 
 
+def test_no_style_of_the_site_fetches_anything_from_elsewhere(site: Path) -> None:
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+
+    assert styles
+    assert [
+        found for text in styles for found in re.findall(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//[^)\"']*", text)
+    ] == []
+
+
+def test_no_page_has_a_diagram_whose_library_the_theme_would_fetch(site: Path) -> None:
+    pages = [path for path in site.rglob("*.html") if 'class="mermaid"' in path.read_text(encoding="utf-8")]
+
+    assert pages == []
+
+
 def test_the_search_has_its_index_and_what_it_takes_to_work_from_files(site: Path) -> None:
-    assert (site / "search" / "search_index.js").is_file()
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+
+    assert [page for page in pages if f'"location":"{page}"' not in index] == []
     assert "iframe-worker" in (site / "index.html").read_text(encoding="utf-8")
