@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 
-.PHONY: help venv demo run bench test e2e lint fmt docs docs-watch screenshots agent release sbom image sweep lock clean
+.PHONY: help venv demo run bench soak test e2e lint fmt docs docs-watch screenshots agent release sbom image sweep lock clean
 
 help: ## list the verbs
 	@echo "restic-manager: make VERB"; echo
@@ -17,6 +17,7 @@ venv:
 
 demo: venv dist/rm-agent ## the product at work on this machine; ARGS=--auto runs it unattended and checks it
 	@scripts/system-packages restic
+	@scripts/newer-restic >/dev/null 2>&1 || true
 	@$(PY) -m demo $(ARGS)
 
 run: venv dist/rm-agent ## the server alone on http://127.0.0.1:8080, data in ./data; prints the setup link
@@ -26,6 +27,10 @@ bench: venv dist/rm-agent ## measure it against named ceilings; ARGS=--quick is 
 	@scripts/system-packages restic browser
 	@scripts/make-venv bench
 	@$(PY) -m bench $(ARGS)
+
+soak: venv dist/rm-agent ## a whole fleet at work with everything going wrong; ARGS="--minutes 15 --agents 1000" is the default
+	@scripts/make-venv bench
+	@$(PY) -m soak $(ARGS)
 
 test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into failures
 	@scripts/system-packages --optional restic minisign promtool
@@ -37,15 +42,15 @@ test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into fail
 
 e2e: venv ## the end-to-end tests: browser, real hosts, the image; STAGE=compose plays them in containers
 ifeq ($(STAGE),compose)
-	@scripts/system-packages --optional browser
+	@scripts/system-packages --optional promtool browser
 	@$(PY) -m e2e.prepare
-	@scripts/image restic-manager:e2e
+	@build/e2e/tree/scripts/image restic-manager:e2e
 	@docker compose -f e2e/compose.e2e.yml build
-	@RM_E2E_STAGE=compose $(PY) -m pytest e2e $(ARGS)
+	@RM_E2E_STAGE=compose $(PY) -m pytest e2e -s $(ARGS)
 else
-	@scripts/system-packages --optional restic browser machines image
+	@scripts/system-packages --optional restic promtool browser machines image
 	@scripts/newer-restic >/dev/null
-	@$(PY) -m pytest e2e $(ARGS)
+	@$(PY) -m e2e $(ARGS)
 endif
 
 lint: venv ## ruff, import-linter, mypy, djlint, shellcheck where it is installed

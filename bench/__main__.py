@@ -23,6 +23,7 @@ from bench.rows import (
     downloads,
     due,
     fanout,
+    fleet,
     floods,
     idle,
     ingest,
@@ -58,6 +59,13 @@ PLANS = {
         ingest.measure,
         {"hosts": 200, "messages": 300, "batches": 60, "repetitions": 3},
         {"hosts": 50, "messages": 100, "batches": 20, "repetitions": 1},
+    ),
+    "fleet": Plan(
+        fleet.measure,
+        {"hosts": 10_000, "beat_seconds": 30, "pages": 60},
+        {"hosts": 300, "beat_seconds": 5, "pages": 20},
+        full_seconds=1200,
+        quick_seconds=90,
     ),
     "storm": Plan(storm.measure, {"hosts": 1000, "repetitions": 2}, {"hosts": 100, "repetitions": 1}),
     "floods": Plan(

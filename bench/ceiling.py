@@ -7,6 +7,7 @@ all. The third sends a file from memory to whoever asks for anything.
 
 import asyncio
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -80,4 +81,6 @@ async def main(port: int, stream_port: int, file_port: int = 0, file: str = "") 
 
 
 if __name__ == "__main__":
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     uvloop.run(main(*map(int, sys.argv[1:4]), *sys.argv[4:5]))

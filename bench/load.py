@@ -6,9 +6,8 @@ Takes one JSON order per line on its input and answers each with one line of JSO
 import asyncio
 import json
 import re
-import sys
+import resource
 import time
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from bench.figures import quantiles
+from bench.orders import serve
 from rm.shared import protocol
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import (
@@ -33,7 +33,8 @@ from rm.shared.protocol import (
 
 Json = dict[str, Any]
 AT = "2026-01-01T00:00:00.000000Z"
-CONNECT_SECONDS = 60
+# ten thousand hellos, each behind all that came before it
+CONNECT_SECONDS = 600
 ANSWER_SECONDS = 60
 # three thousand reports at once, each behind all that came before it
 FIRE_SECONDS = 240
@@ -204,20 +205,27 @@ class Load:
         self._agents = [Agent(identity) for identity in agents]
         turns = asyncio.Semaphore(at_once)
 
+        beating: list[asyncio.Task[None]] = []
+
         async def one(agent: Agent) -> float:
             async with turns:
-                return await agent.connect(url)
+                took = await agent.connect(url)
+            # Until all are there the first ones must not fall silent.
+            beating.append(asyncio.create_task(_beat_on(agent)))
+            return took
 
         begun = time.perf_counter()
         took = await asyncio.gather(*(one(agent) for agent in self._agents), return_exceptions=True)
         seconds = time.perf_counter() - begun
+        for task in beating:
+            task.cancel()
         failed = [error for error in took if isinstance(error, BaseException)]
         welcomed = [value for value in took if isinstance(value, float)]
         found = {"seconds": seconds, "welcomed": len(welcomed), "failed": [repr(error) for error in failed[:3]]}
         return found | {"ms": _milliseconds(welcomed)}
 
     async def wait_closed(self) -> Json:
-        await asyncio.wait_for(asyncio.gather(*(agent.wait_closed() for agent in self._agents)), ANSWER_SECONDS)
+        await asyncio.wait_for(asyncio.gather(*(agent.wait_closed() for agent in self._agents)), FIRE_SECONDS)
         return {}
 
     async def beat(self, seconds: float) -> Json:
@@ -426,19 +434,12 @@ def _log(agent: Agent, first: int, count: int) -> tuple[str, str]:
     return message_id, protocol.encode(JobLog(job_id=agent.job_id, lines=lines), message_id)
 
 
-async def main() -> None:
-    load = Load()
-    orders = asyncio.StreamReader(limit=64 * 1024 * 1024)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    while line := await orders.readline():
-        order = json.loads(line)
-        action: Callable[..., Awaitable[Json]] = getattr(load, order.pop("do"))
-        try:
-            answer = await action(**order)
-        except Exception as error:  # noqa: BLE001 the other side turns it into a failed row
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+def allow_files() -> None:
+    """Take as many open files as this process may have: each agent is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    allow_files()
+    uvloop.run(serve(Load()))

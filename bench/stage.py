@@ -29,13 +29,13 @@ class BenchFailed(Exception):
     """A row cannot be measured; the text says why."""
 
 
-def until(condition: Callable[[], object], *, seconds: float, what: str) -> None:
+def until(condition: Callable[[], object], *, seconds: float, what: str, pause: float = 0.02) -> None:
     """Wait for something; raises BenchFailed when it does not come in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise BenchFailed(f"waited {seconds:g} s in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 class Use:
@@ -102,6 +102,11 @@ class Server:
     def stop(self) -> None:
         if self._process is not None:
             self._process.stop(seconds=15)
+
+    def kill(self) -> None:
+        """kill -9 of master and worker."""
+        if self._process is not None:
+            self._process.kill_group()
 
     def get(self, path: str, *, cookie: str = COOKIE) -> urllib3.BaseHTTPResponse:
         """A page, over a connection that is kept; raises BenchFailed unless it is there."""
@@ -189,13 +194,13 @@ def ceiling(directory: Path, *, file: Path | None = None) -> Iterator[Ceiling]:
 
 
 class Load:
-    """The load generator; see bench/load.py for its orders."""
+    """The load generator, or another process that takes orders; see bench/load.py for its own."""
 
-    def __init__(self, directory: Path) -> None:
-        self._log = directory / "load.log"
+    def __init__(self, directory: Path, *, command: tuple[str, ...] = ("bench.load",)) -> None:
+        self._log = directory / f"{command[0].rpartition('.')[2]}.log"
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [BENCH_PYTHON, "-m", "bench.load"],
+                [BENCH_PYTHON, "-m", *command],
                 cwd=ROOT,
                 env=environment(),
                 stdin=subprocess.PIPE,
@@ -231,6 +236,11 @@ class Load:
         if found["welcomed"] != len(fleet):
             raise BenchFailed(f"only {found['welcomed']} of {len(fleet)} were welcomed: {found['failed']}")
         return found
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -7,6 +7,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_sock import Sock
 
 from rm.agent_link import bearer, bodies, install
+from rm.agent_link.agent_socket import AgentSocket, NoEvent, NoReader
 from rm.agent_link.announce import announcing
 from rm.agent_link.downloads import downloads
 from rm.agent_link.handlers import handle
@@ -29,7 +30,11 @@ _HELP = "The agent makes this request itself: rm-agent enroll --server URL."
 
 def register(app: Flask, registry: AgentRegistry) -> None:
     """Add the agents' routes to the application."""
-    app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": protocol.MAX_FRAME_BYTES, "receive_bytes": 65536}
+    app.config["SOCK_SERVER_OPTIONS"] = {
+        "max_message_size": protocol.MAX_FRAME_BYTES,
+        "thread_class": NoReader,
+        "event_class": NoEvent,
+    }
     app.extensions["rm_agents"] = registry
     app.register_blueprint(agents)
     app.register_blueprint(announcing)
@@ -70,7 +75,7 @@ def ws_agent(ws: Any) -> None:
         ws.close(1013, "the server is full")
         return
     AgentSession(
-        ws,
+        AgentSocket(ws),
         link=link_of(runtime()),
         registry=registry,
         host_id=host_id,

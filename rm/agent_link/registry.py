@@ -6,6 +6,7 @@ import time
 from collections import deque
 from datetime import datetime, timedelta
 
+from rm.agent_link.lending import Errand, Lender
 from rm.agent_link.session import AgentSession
 from rm.errors import HostOffline, NotFound, Unavailable
 from rm.events import CancelRequested, CredentialRevoked, Event, HostConfigChanged, HostScheduleChanged, JobQueued
@@ -37,6 +38,7 @@ class AgentRegistry:
         self._sessions: dict[str, AgentSession] = {}
         self._questions: dict[str, _Question] = {}
         self._swaps: dict[str, deque[datetime]] = {}
+        self._lender = Lender()
         self.is_stopping = False
 
     # ---- sessions ----
@@ -103,6 +105,10 @@ class AgentRegistry:
             session.close(1013, "slow reader")
             session.abort()
         return len(stuck)
+
+    def lend_thread(self, errand: Errand) -> None:
+        """Run what a session has to write; it may block on its peer without holding up anybody."""
+        self._lender.run(errand)
 
     # ---- news ----
 

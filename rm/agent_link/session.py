@@ -1,7 +1,6 @@
 """One agent's connection: hello first, then reports in and orders out, until it ends."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 100
 LIFE_NOTED_EVERY = timedelta(seconds=15)
 SEND_SECONDS = 10
-MAX_UNREAD_MESSAGES = 64
 
 
 class Registry(Protocol):
@@ -39,6 +37,8 @@ class Registry(Protocol):
     def leave(self, session: "AgentSession") -> bool: ...
 
     def answered(self, host_id: str, result: BrowseResult) -> None: ...
+
+    def lend_thread(self, errand: Callable[[], None]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Link:
 
 
 class AgentSession:
-    """Serves one socket until it ends. `ws` is simple-websocket's server end, `link` what the server lends."""
+    """Serves one socket until it ends. `ws` is an AgentSocket, `link` what the server lends."""
 
     def __init__(
         self, ws: Any, *, link: Link, registry: Registry, host_id: str, credential_hash: str, address: str
@@ -73,7 +73,7 @@ class AgentSession:
             link.vault, host_id=host_id, credential_hash=credential_hash, bus=link.bus, clock=link.clock
         )
         self._last_frame = time.monotonic()
-        self._refresh_waits = threading.Event()
+        self._refresh_waits = False
         self._news_failed = False
         self._life_noted_at: datetime | None = None
         self.connected_at: datetime | None = None
@@ -85,8 +85,6 @@ class AgentSession:
 
     def serve(self) -> None:
         """Everything from hello to the end of the socket; never raises."""
-        writer = threading.Thread(target=self._write, name=f"agent-{self.host_id}", daemon=True)
-        writer.start()
         try:
             if self._greet():
                 self._read()
@@ -99,7 +97,7 @@ class AgentSession:
         finally:
             was_current = self._registry.leave(self)
             self.close(1000, "")
-            writer.join(SEND_SECONDS)
+            self._outgoing.wait_ended(SEND_SECONDS)
             self.abort()
             # While the server stops nobody reads who is connected, and the next start begins with nobody.
             if was_current and not self._registry.is_stopping:
@@ -114,7 +112,7 @@ class AgentSession:
         except protocol.ProtocolError:
             log.error("a %s for host %s is too large to send", type(payload).__name__, self.host_id)
             return False
-        if self._outgoing.put(frame):
+        if self._put(frame):
             return True
         self.close(1013, "slow reader")
         return False
@@ -122,8 +120,7 @@ class AgentSession:
     def close(self, code: int, reason: str) -> None:
         """End the connection with a close code; safe to call twice and from any thread."""
         self._outgoing.close(code, reason)
-        # What a peer still sends is of no interest, and must not pile up until the socket is cut.
-        self._hold_reading(True)
+        self._write_soon()
 
     def abort(self) -> None:
         """Cut the connection without a word."""
@@ -133,10 +130,10 @@ class AgentSession:
 
     def refresh(self) -> None:
         """Look soon, in the writer's thread, whether there is something new to tell this agent."""
-        if self.connected_at is not None and not self._refresh_waits.is_set():
-            self._refresh_waits.set()
-            if not self._outgoing.put(self._tell_news):
-                self._refresh_waits.clear()
+        if self.connected_at is not None and not self._refresh_waits:
+            self._refresh_waits = True
+            if not self._put(self._tell_news):
+                self._refresh_waits = False
 
     def ask_again(self, job_id: str) -> None:
         """Send the order of a silent job once more; the agent answers with what it knows."""
@@ -214,6 +211,7 @@ class AgentSession:
     def _refuse(self, code: int, reason: str) -> bool:
         # The error frame that was queued before says why; it must leave first.
         self._outgoing.close(code, reason, after_waiting=True)
+        self._write_soon()
         return False
 
     # ---- reading ----
@@ -224,16 +222,10 @@ class AgentSession:
             if frame is None:
                 return
             self._last_frame = time.monotonic()
-            self._hold_reading(len(self._ws.input_buffer) > MAX_UNREAD_MESSAGES)
             if not isinstance(frame, str):
                 self.close(1003, "text frames only")
                 return
             self._take(frame)
-
-    def _hold_reading(self, is_held: bool) -> None:
-        sock = self._ws.sock
-        if hasattr(sock, "hold_reading"):
-            sock.hold_reading(is_held)
 
     def _take(self, frame: str) -> None:
         try:
@@ -272,7 +264,7 @@ class AgentSession:
 
     def ask(self, question: CommandBrowse) -> bool:
         """Queue a question behind the news that wait already: a fresh password must arrive before its test."""
-        return self._outgoing.put(lambda: self._ask_now(question))
+        return self._put(lambda: self._ask_now(question))
 
     def _ask_now(self, question: CommandBrowse) -> None:
         self.send(question)
@@ -292,33 +284,39 @@ class AgentSession:
 
     # ---- writing ----
 
+    def _put(self, item: str | Callable[[], None]) -> bool:
+        is_queued = self._outgoing.put(item)
+        self._write_soon()
+        return is_queued
+
+    def _write_soon(self) -> None:
+        # A thread is lent only while there is something to write: an idle connection costs one, the one that reads.
+        if self._outgoing.begin():
+            self._registry.lend_thread(self._write)
+
     def _write(self) -> None:
         try:
-            while True:
-                item = self._outgoing.take()
+            while (item := self._outgoing.take()) is not None:
                 if isinstance(item, str):
                     self._ws.send(item)
                 elif isinstance(item, tuple):
                     code, reason = item
                     self._ws.close(code, reason)
-                    return
+                    break
                 else:
                     item()
+            else:
+                return
         except (ConnectionClosed, OSError):
             pass
         except Exception:
             log.exception("writing to host %s failed", self.host_id)
-        finally:
-            self._outgoing.close(1011, "")
-            self._wake_reader()
-
-    def _wake_reader(self) -> None:
-        # simple-websocket's close does not wake who waits in receive
-        self._ws.connected = False
-        self._ws.event.set()
+        self._outgoing.close(1011, "")
+        self._outgoing.end()
+        self._ws.wake()
 
     def _tell_news(self) -> None:
-        self._refresh_waits.clear()
+        self._refresh_waits = False
         self._news_failed = False
         try:
             with database.connection():

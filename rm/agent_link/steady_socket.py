@@ -1,4 +1,4 @@
-"""A socket that writes whole frames one at a time, and stops reading when nobody takes what was read.
+"""A socket that writes whole frames one at a time.
 
 simple-websocket calls send(), which under gevent may write half a frame, and answers pings from its own
 thread, which may write between the halves of another frame.
@@ -24,8 +24,6 @@ class SteadySocket:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._send_lock = threading.Lock()
-        self._may_read = threading.Event()
-        self._may_read.set()
         self.sending_since: float | None = None
 
     def send(self, data: bytes) -> int:
@@ -41,22 +39,19 @@ class SteadySocket:
         # Give way first: under gevent a recv that finds data returns at once, and one flooding peer
         # would keep every other greenlet from running.
         time.sleep(0)
-        self._may_read.wait()
         return self._sock.recv(size)
 
-    def hold_reading(self, is_held: bool) -> None:
-        """Stop taking bytes from the network, so that the peer feels it, or go on."""
-        if is_held:
-            self._may_read.clear()
-        else:
-            self._may_read.set()
+    def settimeout(self, seconds: float) -> None:
+        self._sock.settimeout(seconds)
+
+    def shutdown(self, how: int) -> None:
+        self._sock.shutdown(how)
 
     def fileno(self) -> int:
         return self._sock.fileno()
 
     def abort(self) -> None:
         """End the connection now; whoever waits in send or recv returns."""
-        self._may_read.set()
         # gunicorn would otherwise drain a silent peer for 2 s on its accept thread
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)

@@ -30,10 +30,10 @@ def wait_until(is_true, seconds=WAIT):
 
 
 class FakeSocket:
-    """What a session needs of simple-websocket's server end."""
+    """What a session needs of an AgentSocket."""
 
     def __init__(self) -> None:
-        self.sock = SimpleNamespace(abort=self._drop, hold_reading=lambda is_held: None, sending_since=None)
+        self.sock = SimpleNamespace(abort=self._drop, sending_since=None)
         self.event = threading.Event()
         self.input_buffer: deque[Any] = deque()
         self.connected = True
@@ -68,6 +68,9 @@ class FakeSocket:
             self.connected = False
             self._changed.notify_all()
         self.event.set()
+
+    def wake(self):
+        self._drop()
 
     def _drop(self):
         self.connected = False

@@ -475,6 +475,7 @@ def test_an_agent_that_does_not_read_is_closed_and_others_go_on(connect, bus, we
     gate = threading.Event()
     real_send = slow.send
     slow.send = lambda frame: (gate.wait(WAIT), real_send(frame))
+    wait_until(lambda: registry.is_connected(web1.id))
     session = registry._sessions[web1.id]
 
     for _ in range(600):

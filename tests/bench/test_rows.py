@@ -12,13 +12,14 @@ import pytest
 from agent.packaging import build
 from bench import __main__ as command
 from bench import host
-from bench.rows import agent, idle, rollout
+from bench.rows import agent, fleet, idle, rollout
 from bench.stage import BENCH_PYTHON, ROOT, BenchFailed, limited, scratch, until
 from demo.processes import children
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "idle": {"hosts": 3, "beat_seconds": 0.2, "burst_seconds": 0.1},
     "ingest": {"hosts": 3, "messages": 5, "batches": 3, "repetitions": 1},
+    "fleet": {"hosts": 60, "beat_seconds": 0.2, "pages": 2},
     "storm": {"hosts": 3, "repetitions": 1},
     "floods": {"reports": 20, "sockets": 3, "frames": 1, "batches": 2},
     "dashboard": {"hosts": 60, "requests": 2},
@@ -43,6 +44,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     if not BENCH_PYTHON.exists():
         pytest.skip("the benchmark's environment is missing: scripts/make-venv bench")
     monkeypatch.setattr(idle, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(fleet, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(agent, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(rollout, "NEWS_SECONDS", 0)
 

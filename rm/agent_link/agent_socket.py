@@ -1,0 +1,94 @@
+"""The server's end of one agent's WebSocket, read by whoever waits for a frame: no thread is kept to read it.
+
+simple-websocket starts a reader of its own for each connection. Ten thousand of those cost more memory than all else.
+"""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from simple_websocket import ConnectionClosed
+from wsproto.utilities import LocalProtocolError
+
+RECEIVE_BYTES = 64 * 1024
+
+
+class NoReader:
+    """Stands in for the thread that simple-websocket would start."""
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class NoEvent:
+    """Stands in for the event that wakes who receives: here that is the one who reads."""
+
+    def set(self) -> None:
+        pass
+
+
+class _Shaken:
+    """All that wsproto asks of a handshake once it is over."""
+
+    def events(self) -> tuple[()]:
+        return ()
+
+
+_SHAKEN = _Shaken()
+
+
+class AgentSocket:
+    """What a session needs of a simple_websocket.Server that was made with NoReader and NoEvent."""
+
+    def __init__(self, ws: Any) -> None:
+        self._ws = ws
+        self.sock = ws.sock
+        # Done with, and the HTTP parser in it would stay in memory for as long as the connection lasts.
+        ws.ws.handshake = _SHAKEN
+
+    def receive(self, timeout: float) -> str | bytes | None:
+        """The next message, or None when none is whole in time; raises ConnectionClosed at the end."""
+        deadline = time.monotonic() + timeout
+        while not self._ws.input_buffer:
+            if not self._ws.connected:
+                raise ConnectionClosed(self._ws.close_reason, self._ws.close_message)
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                return None
+            try:
+                self._read(seconds)
+            except TimeoutError:
+                return None
+            except (OSError, LocalProtocolError):
+                self._ws.connected = False
+        message: str | bytes = self._ws.input_buffer.pop(0)
+        return message
+
+    def _read(self, seconds: float) -> None:
+        self.sock.settimeout(seconds)
+        data = self.sock.recv(RECEIVE_BYTES)
+        if not data:
+            raise OSError("the peer has gone")
+        self._ws.ws.receive_data(data)
+        # The parts of simple-websocket's own reader; pinned with its version, and tested with a real connection.
+        if not self._ws._handle_events():
+            self._ws.connected = False
+
+    def send(self, frame: str) -> None:
+        self._ws.send(frame)
+
+    def close(self, code: int, reason: str) -> None:
+        self._ws.close(code, reason)
+
+    def wake(self) -> None:
+        """End the wait of who receives: nothing more is read."""
+        self._ws.connected = False
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RD)

@@ -1,0 +1,1 @@
+"""`make soak`: a whole fleet at work for a while, with everything going wrong that does, and an account of it."""
