@@ -1,13 +1,14 @@
 """Alerts about backups: at most one is open for a source group, and it ends with the next good backup."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rm.domain import alert_rules
 from rm.domain.alerts import KINDS
 from rm.domain.group_verdict import GroupFacts, GroupVerdict
+from rm.domain.health import OFFLINE_AFTER
 from rm.events import EventBus
 from rm.services import alert_settings, alerts, repository_alerts
 from rm.shared import instants
@@ -89,15 +90,16 @@ def tell_silence(bus: EventBus, *, now: datetime) -> None:
     """
     _tell_end_of_silence(bus, now=now)
     patience = alert_settings.rules().least_patience(verdicts.OFFLINE_ALERT)
-    silent = [
-        one for ids in _some_at_a_time() for one in verdicts.list_silent(now, patience=patience, among_hosts=ids)
-    ]  # fmt: skip
+    unheard = verdicts.list_unheard(now - patience)
+    silent = [one for ids in _some_at_a_time(unheard) for one in verdicts.list_silent(among_hosts=ids)]
     if not silent:
         return
-    others = sorted(at for ids in _some_at_a_time() for at in verdicts.list_last_seen(now, among_hosts=ids))
+    unheard = verdicts.list_unheard(now - OFFLINE_AFTER)
+    others = sorted(at for ids in _some_at_a_time(unheard) for at in verdicts.list_last_seen(among_hosts=ids))
     for _, host_id in sorted(silent)[:MOST_AT_ONCE]:
         host = hosts.find(host_id)
-        if host is None:
+        # it may have come back while others had a turn
+        if host is None or host.last_seen_at >= now - patience:
             continue
         together = alert_rules.silent_together(host.last_seen_at, others)
         cause = f"silence:{instants.to_text(together)}" if together is not None else f"host:{host.id}"
@@ -111,18 +113,18 @@ def tell_silence(bus: EventBus, *, now: datetime) -> None:
 
 
 def _tell_end_of_silence(bus: EventBus, *, now: datetime) -> None:
-    over = [one for ids in _some_at_a_time() for one in verdicts.list_told_silent(now, among_hosts=ids)]
+    told = verdicts.list_told_of_silence()
+    over = [one for ids in _some_at_a_time(told) for one in verdicts.list_told_silent(now, among_hosts=ids)]
     for condition, is_connected in over[:MOST_AT_ONCE]:
         note = "It is connected again." if is_connected else "It need not be awake any more."
         alerts.clear(bus, kind=verdicts.OFFLINE_ALERT, condition=condition, note=note, now=now)
         time.sleep(0)
 
 
-def _some_at_a_time() -> Iterator[list[str]]:
-    """The ids of all hosts in pieces; between two pieces everybody else has a turn."""
-    ids = [""]
-    while ids := verdicts.list_hosts_after(ids[-1], limit=LOOKED_AT_ONCE):
-        yield ids
+def _some_at_a_time(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """These ids in pieces; between two pieces everybody else has a turn."""
+    for start in range(0, len(ids), LOOKED_AT_ONCE):
+        yield ids[start : start + LOOKED_AT_ONCE]
         time.sleep(0)
 
 

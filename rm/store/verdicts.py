@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from peewee import JOIN, SQL, ModelSelect, fn
 
@@ -130,8 +130,21 @@ def told_unprotected(now: datetime) -> set[str]:
     return {host_id for (host_id,) in query.tuples()}
 
 
-def list_silent(now: datetime, *, patience: timedelta, among_hosts: Iterable[str]) -> list[tuple[datetime, str]]:
-    """Those of these hosts that are to be awake and were not heard of for so long, of which it was not told yet.
+def list_unheard(since: datetime) -> list[str]:
+    """The hosts that were last heard of before then, awake or not."""
+    query = Host.select(Host.id).where(Host.revoked_at.is_null(), Host.last_seen_at < since).order_by(Host.id)
+    return [host_id for (host_id,) in query.tuples()]
+
+
+def list_told_of_silence() -> list[str]:
+    """The hosts whose silence is told, or waits to be."""
+    told = Alert.select(Alert.host).where(Alert.kind == OFFLINE_ALERT, Alert.state != "resolved")
+    waits = AlertWait.select(AlertWait.host).where(AlertWait.kind == OFFLINE_ALERT)
+    return sorted({host_id for query in (told, waits) for (host_id,) in query.tuples()})
+
+
+def list_silent(*, among_hosts: Iterable[str]) -> list[tuple[datetime, str]]:
+    """Those of these silent hosts that are to be awake, and of which it was not told yet.
 
     When each was last heard of, and its id.
     """
@@ -142,18 +155,14 @@ def list_silent(now: datetime, *, patience: timedelta, among_hosts: Iterable[str
     )  # fmt: skip
     waits = AlertWait.select(fn.COUNT(SQL("*"))).where(AlertWait.host == Host.id, AlertWait.kind == OFFLINE_ALERT)
     query = Host.select(Host.last_seen_at, Host.id).where(
-        Host.id.in_(among(among_hosts)), Host.revoked_at.is_null(), Host.last_seen_at < now - patience,
-        _awake_groups() > 0, told == 0, waits == 0,
-    )  # fmt: skip
+        Host.id.in_(among(among_hosts)), _awake_groups() > 0, told == 0, waits == 0
+    )
     return list(query.tuples())
 
 
-def list_last_seen(now: datetime, *, among_hosts: Iterable[str]) -> list[datetime]:
-    """When each of these hosts that is to be awake, and is not heard of any more, was last heard of."""
-    query = Host.select(Host.last_seen_at).where(
-        Host.id.in_(among(among_hosts)), Host.revoked_at.is_null(), Host.last_seen_at < now - health.OFFLINE_AFTER,
-        _awake_groups() > 0,
-    )  # fmt: skip
+def list_last_seen(*, among_hosts: Iterable[str]) -> list[datetime]:
+    """When each of these silent hosts that is to be awake was last heard of."""
+    query = Host.select(Host.last_seen_at).where(Host.id.in_(among(among_hosts)), _awake_groups() > 0)
     return [at for (at,) in query.tuples()]
 
 

@@ -587,6 +587,23 @@ def test_of_many_silent_hosts_some_are_looked_at_at_once_and_each_is_told_by_its
     assert max(looked_at) == 2
 
 
+def test_a_host_that_comes_back_while_the_fleet_is_looked_at_is_not_called_silent(bus, web1, db1, monkeypatch):
+    for host in (web1, db1):
+        cast.nightly(bus, host)
+        cast.backed_up(bus, host.id, NOW)
+        silent(host, NOW)
+    last_seen = backup_alerts.verdicts.list_last_seen
+
+    def meanwhile(**given):
+        Host.update(connected_at=NOW + HOUR, last_seen_at=NOW + HOUR).where(Host.id == web1.id).execute()
+        return last_seen(**given)
+
+    monkeypatch.setattr(backup_alerts.verdicts, "list_last_seen", meanwhile)
+    backup_alerts.tell_silence(bus, now=NOW + HOUR)
+
+    assert [alert.host_id for alert in alert_rows.list_page(limit=5)] == [db1.id]
+
+
 def _noting(function, sizes):
     def noting(*given, among_hosts, **values):
         sizes.append(len(among_hosts))
