@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 from rm.domain import health
 from rm.domain.group_standing import OpenRun, SchedulesOfHost, Standing, seen
+from rm.store import quick_rows
 from rm.store.database import among, db
-from rm.store.models import BackupDay, Host, HostTag, Job, Repository
+from rm.store.models import BackupDay, Host, Job, Repository
+from rm.store.quick_rows import AMONG, load
 from rm.store.verdicts import GroupRow, list_groups
 
 
@@ -47,8 +49,8 @@ def rows(hosts: list[Host], *, now: datetime, with_history: bool = True) -> list
     tags = _tags(ids)
     open_jobs = _open_jobs(ids)
     latest = _latest_backups(hosts) if with_history else {}
-    repository_ids = among({host.repository_id for host in hosts if host.repository_id})
-    repositories = {found.id: found for found in Repository.select().where(Repository.id.in_(repository_ids))}
+    repository_ids = quick_rows.ids({host.repository_id for host in hosts})
+    repositories = {found.id: found for found in load(Repository, f"id {AMONG}", repository_ids)}
     groups = list_groups(ids)
     strips = _strips(ids, now=now) if with_history else {}
     return [
@@ -137,14 +139,15 @@ def _remark(host: Host) -> str:
 
 
 def _latest_backups(hosts: list[Host]) -> dict[str, Job]:
-    ids = among(host.last_backup_id for host in hosts if host.last_backup_id)
-    return {job.id: job for job in Job.select().where(Job.id.in_(ids))}
+    ids = quick_rows.ids(host.last_backup_id for host in hosts)
+    return {job.id: job for job in load(Job, f"id {AMONG}", ids)}
 
 
 def _open_jobs(ids: Iterable[str]) -> dict[str, list[Job]]:
     """The jobs of these hosts that are not over, the running ones first."""
     found: dict[str, list[Job]] = {}
-    for job in Job.select().where(Job.host.in_(among(ids)), Job.state != "finished").order_by(Job.state.desc(), Job.id):
+    where = f"host_id {AMONG} AND state <> 'finished' ORDER BY state DESC, id"
+    for job in load(Job, where, quick_rows.ids(ids)):
         found.setdefault(job.host_id, []).append(job)
     return found
 
@@ -167,7 +170,7 @@ def _strips(ids: list[str], *, now: datetime) -> dict[str, list[str]]:
 
 def _tags(ids: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    query = HostTag.select(HostTag.host_id, HostTag.tag).where(HostTag.host.in_(among(ids))).order_by(HostTag.tag)
-    for host_id, tag in query.tuples():
+    query = "SELECT host_id, tag FROM host_tags WHERE host_id IN (SELECT value FROM json_each(?)) ORDER BY tag"
+    for host_id, tag in db.execute_sql(query, (quick_rows.ids(ids),)):
         found.setdefault(host_id, []).append(tag)
     return found

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from peewee import JOIN, SQL, ModelSelect, fn
+from peewee import SQL, ModelSelect, fn
 
 from rm.domain import health
+from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.store import kept_settings
-from rm.store.database import among
+from rm.store.database import among, db
 from rm.store.models import (
     Alert,
     AlertWait,
@@ -20,6 +21,7 @@ from rm.store.models import (
     SkippedRun,
     SourceGroup,
 )
+from rm.store.quick_rows import ids
 
 BACKUP_ALERTS = ("backup_failed", "backup_late", "backup_missed")
 OFFLINE_ALERT = "agent_offline"
@@ -46,25 +48,17 @@ class GroupRow:
 
 def list_groups(host_ids: Iterable[str]) -> dict[str, list[GroupRow]]:
     """The groups of these hosts by host, in the order of their names."""
-    scheduled = (
-        ScheduleGroup.select(fn.COUNT(ScheduleGroup.schedule))
-        .join(Schedule)
-        .where(ScheduleGroup.group == SourceGroup.id, Schedule.is_enabled)
-    )
-    columns = (
-        SourceGroup.id, SourceGroup.host, SourceGroup.name, SourceGroup.mode, scheduled, GroupVerdict.code,
-        GroupVerdict.text, GroupVerdict.since, GroupVerdict.next_at, GroupVerdict.late_at, GroupVerdict.protected_until,
-        GroupVerdict.last_good_at,
-    )  # fmt: skip
     query = (
-        SourceGroup.select(*columns)
-        .join(GroupVerdict, JOIN.LEFT_OUTER, on=(GroupVerdict.group == SourceGroup.id))
-        .where(SourceGroup.host.in_(among(host_ids)))
-        .order_by(SourceGroup.name)
+        "SELECT g.id, g.host_id, g.name, g.mode, EXISTS (SELECT 1 FROM schedule_groups sg JOIN schedules s"
+        " ON s.id = sg.schedule_id WHERE sg.group_id = g.id AND s.is_enabled), v.code, v.text,"
+        " v.since, v.next_at, v.late_at, v.protected_until, v.last_good_at"
+        " FROM source_groups g LEFT JOIN group_verdicts v ON v.group_id = g.id"
+        " WHERE g.host_id IN (SELECT value FROM json_each(?)) ORDER BY g.name"
     )
     found: dict[str, list[GroupRow]] = {}
-    for group_id, host_id, name, mode, count, code, text, *instants in query.tuples():
-        row = GroupRow(group_id, host_id, name, mode, bool(count), code or "", text or "", *instants)
+    for group_id, host_id, name, mode, is_scheduled, code, text, *times in db.execute_sql(query, (ids(host_ids),)):
+        at = (instants.from_text(time) if time is not None else None for time in times)
+        row = GroupRow(group_id, host_id, name, mode, bool(is_scheduled), code or "", text or "", *at)
         found.setdefault(host_id, []).append(row)
     return found
 

@@ -31,7 +31,8 @@ class JsonField(Field):
         return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     def python_value(self, value: str | None) -> Any:
-        return None if value is None else json.loads(value)
+        # most lists are empty, and a page of hosts has hundreds
+        return None if value is None else [] if value == "[]" else json.loads(value)
 
 
 class Row(Model):
