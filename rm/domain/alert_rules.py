@@ -11,6 +11,8 @@ from rm.domain.alerts import BACKUP_KINDS, KINDS, SEVERITIES, TOLD_AT_LENGTH
 MOST_PATIENCE = timedelta(days=30)
 MOST_HOLD = timedelta(hours=24)
 MOST_TAG_RULES = 50
+MEMBERS_TOLD = 100
+"""So many alerts of an incident have lines of their own in its timeline: ten thousand lines would tell nobody more."""
 SNOOZES = {
     "1h": timedelta(hours=1), "8h": timedelta(hours=8), "1d": timedelta(days=1), "7d": timedelta(days=7),
 }  # fmt: skip
@@ -54,7 +56,7 @@ class AlertRules:
     def patience_for(self, kind: str, tags: Iterable[str] = ()) -> timedelta:
         """How long it must hold on a host with these tags; of several tags the least patient speaks."""
         mine = set(tags)
-        of_tags = [rule.patience for rule in self.by_tag if rule.kind == kind and rule.tag in mine]
+        of_tags = [rule.patience for rule in self.by_tag if rule.kind == kind and rule.tag in mine] if mine else []
         patience = min(of_tags) if of_tags else self.patience.get(kind, KINDS[kind].patience)
         return max(patience, KINDS[kind].least)
 

@@ -60,7 +60,8 @@ def left(
         hold = max(rules.hold_for(kind), rules.hold_for(found.kind)) if by == SERVER.name else timedelta(0)
         _end(bus, found, by=by, note=note, hold=hold, now=now)
         return
-    incident_events.note(incident_id, "recovered", note, alert_id=alert_id, actor=by, now=now)
+    if found.alert_count <= alert_rules.MEMBERS_TOLD or by != SERVER.name:
+        incident_events.note(incident_id, "recovered", note, alert_id=alert_id, actor=by, now=now)
     if found.state == "raised" and not raising.has_raised(incident_id):
         Incident.update(state="acknowledged").where(Incident.id == incident_id).execute()
 
@@ -194,7 +195,8 @@ def _told_of_member(bus: EventBus, found: OpenIncident, new: NewAlert, *, alert_
             Incident.id == found.id
         ).execute()
     if not alert_rules.worsens(new.kind, severity=found.severity, opened_at=found.opened_at, now=now):
-        incident_events.note(found.id, "joined", new.message, alert_id=alert_id, now=now)
+        if found.alert_count < alert_rules.MEMBERS_TOLD:
+            incident_events.note(found.id, "joined", new.message, alert_id=alert_id, now=now)
         return
     graver = new.severity if alert_rules.is_graver(new.severity, found.severity) else found.severity
     Incident.update(severity=graver, state="raised").where(Incident.id == found.id).execute()

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from flask import Flask
 
 from rm.domain import permissions
+from rm.domain.alert_rules import MEMBERS_TOLD
 from rm.domain.alerts import KINDS
 from rm.events import AlertsChanged, Event, HostChanged, HostRemoved, ListenerFellBehind
 from rm.shared.words import counted
@@ -158,6 +159,7 @@ def incident_values(incident_id: str, *, role: str, now: datetime, page: int = 1
         "members": alert_rows(members, now),
         "member_pager": _steps(path, page, found.alert_count, MEMBERS_SHOWN, "alert", other=("events", events)),
         "events": [_line(line) for line in lines],
+        "members_without_lines": max(0, found.alert_count - MEMBERS_TOLD),
         "event_pager": _steps(
             path,
             events,

@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from rm.domain import alert_rules
 from rm.events import EventBus
 from rm.services import alert_sweep, repository_alerts, verdicts
 from rm.services.job_ends import end
 from rm.shared.ids import new_ulid
 from rm.store.database import changes
-from rm.store.models import Alert, Host, Incident, Job, Repository
+from rm.store.models import Alert, AlertEvent, Host, Incident, Job, Repository
 from rm.workers.scheduler import Scheduler
 from tests import cast
 from tests.cast import NOW
@@ -89,6 +90,21 @@ def test_once_all_of_them_are_backed_up_again_that_is_told_once(bus, attic, told
     assert early[:1] == ["raised"]
     assert told.kinds == ["raised", "resolved"]
     assert open_kinds() == {}
+
+
+def test_of_a_large_incident_the_first_alerts_have_lines_in_the_timeline_and_all_are_counted(bus, attic, monkeypatch):
+    monkeypatch.setattr(alert_rules, "MEMBERS_TOLD", 4)
+    hosts = fleet(bus, attic, 8)
+    for host in hosts:
+        ended(bus, host, attic, NOW)
+    joined = AlertEvent.select().where(AlertEvent.kind == "joined").count()
+    for host in hosts:
+        ended(bus, host, attic, NOW + HOUR, outcome="succeeded")
+
+    found = Incident.get()
+    assert joined < 4
+    assert (found.alert_count, found.open_count, found.state) == (9, 0, "resolved")
+    assert AlertEvent.select().where(AlertEvent.kind == "recovered").count() == 0
 
 
 def test_one_host_alone_says_nothing_of_the_repository(bus, attic):
