@@ -98,7 +98,8 @@ def _announce(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _say("\nEnded. The announcement stays; start the same command again to go on waiting.")
         return EXIT_FAILED
-    _say(f"Approved: enrolled at {found.server} as host {found.host_id}. Start the agent: rm-agent run")
+    _say(f"Approved: enrolled at {found.server} as host {found.host_id}.")
+    _say("The install script starts the agent now; without it: rm-agent run")
     return EXIT_OK
 
 

@@ -238,7 +238,8 @@ def reenrol_command(base_url: str, token: str) -> str:
 def install_command(*, base_url: str, token: str, again: bool = False) -> str:
     """The line that installs the agent and enrols the host; the token is an argument of printf only, a builtin.
 
-    `again`: the token replaces a credential, even one that is still good.
+    It fails where the script cannot be fetched. `again`: the token replaces a credential, even one that is still good.
     """
     script = shlex.quote(f"{base_url}/install.sh")
-    return f"{{ printf 'RM_TOKEN=%s\\n' {token}; curl -fsSL {script}; }} | sudo sh{' -s -- --repair' if again else ''}"
+    fetch = f"printf 'RM_TOKEN=%s\\n' {token}; curl -fsSL {script} || echo exit 1"
+    return f"{{ {fetch}; }} | sudo sh{' -s -- --repair' if again else ''}"

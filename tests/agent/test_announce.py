@@ -309,7 +309,7 @@ def test_the_verb_announces_and_ends_with_what_to_do_next(
 
     out = capsys.readouterr().out
     assert code == 0
-    assert "Start the agent: rm-agent run" in out
+    assert "without it: rm-agent run" in out
     assert "rmh_new" not in out
 
 

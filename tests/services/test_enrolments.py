@@ -1,6 +1,7 @@
 """Letting hosts in."""
 
 import re
+import subprocess
 from datetime import timedelta
 
 import pytest
@@ -146,10 +147,23 @@ def test_a_host_is_removed_only_when_its_name_is_typed(bus, web1, db1):
 def test_the_install_line_keeps_the_token_out_of_every_argument_list():
     line = enrolments.install_command(base_url="https://backup.example", token="rme_secret")
 
-    commands = [part.strip(" {}") for part in re.split(r"[;|]", line)]
+    commands = [part.strip(" {}") for part in re.split(r"[;|]+", line)]
     # printf is part of every shell, so that no process has the token as its argument
     assert [command for command in commands if "rme_secret" in command] == [r"printf 'RM_TOKEN=%s\n' rme_secret"]
-    assert commands[1:] == ["curl -fsSL https://backup.example/install.sh", "", "sudo sh"]
+    assert commands[1:] == ["curl -fsSL https://backup.example/install.sh", "echo exit 1", "", "sudo sh"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_install_line_fails_on_a_machine_that_cannot_fetch_the_script(tmp_path, again):
+    line = enrolments.install_command(base_url="https://backup.example", token="rme_secret", again=again)
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line.replace("sudo sh", "/bin/sh")], env={"PATH": str(tmp_path)}, capture_output=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert b"curl" in done.stderr
 
 
 def test_the_cast_is_enrolled_like_anybody_else(web1):
