@@ -37,6 +37,11 @@ class HostEnrolled(Event):
 
 
 @dataclass(frozen=True)
+class EnrolmentTokenRevoked(Event):
+    token_id: str
+
+
+@dataclass(frozen=True)
 class HostRemoved(Event):
     host_id: str
 

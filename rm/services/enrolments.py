@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from rm.domain.actors import Actor
 from rm.errors import Gone, Invalid, Unauthorised
-from rm.events import CredentialRevoked, EventBus, HostChanged, HostEnrolled
+from rm.events import CredentialRevoked, EnrolmentTokenRevoked, EventBus, HostChanged, HostEnrolled
 from rm.services import audit, tokens
 from rm.shared.ids import new_ulid
 from rm.store import enrolments, hosts
@@ -84,7 +84,7 @@ def mint_token(
 
 
 def revoke_token(bus: EventBus, *, token_id: str, actor: Actor, now: datetime) -> None:
-    """The token lets nobody in any more; hosts that are in stay in."""
+    """The token lets nobody in any more; hosts that are in stay in. Again: nothing changes. Raises NotFound."""
     with changes():
         token = enrolments.get_token(token_id)
         if (
@@ -92,7 +92,11 @@ def revoke_token(bus: EventBus, *, token_id: str, actor: Actor, now: datetime) -
             .where(EnrolmentToken.id == token_id, EnrolmentToken.revoked_at.is_null())
             .execute()
         ):
-            audit.record(actor, "enrolment_token.revoked", now=now, kind="enrolment_token", id=token.id)
+            audit.record(
+                actor, "enrolment_token.revoked", now=now, kind="enrolment_token", id=token.id,
+                uses=f"{token.uses} of {token.max_uses}", tags=token.tags,
+            )  # fmt: skip
+            publish_after_commit(bus, EnrolmentTokenRevoked(token_id))
 
 
 def enrol(bus: EventBus, *, token: str, applicant: Applicant, address: str, now: datetime) -> Admission:

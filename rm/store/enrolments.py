@@ -16,6 +16,15 @@ def get_token(token_id: str) -> EnrolmentToken:
     return token
 
 
+def list_open(now: datetime, *, limit: int, offset: int = 0) -> list[EnrolmentToken]:
+    """One page of the tokens that still let hosts in, the newest first."""
+    query = EnrolmentToken.select().where(
+        EnrolmentToken.revoked_at.is_null(), EnrolmentToken.expires_at > now,
+        EnrolmentToken.uses < EnrolmentToken.max_uses,
+    )  # fmt: skip
+    return list(query.order_by(EnrolmentToken.created_at.desc(), EnrolmentToken.id.desc()).limit(limit).offset(offset))
+
+
 def find_by_hash(token_hash: str) -> EnrolmentToken | None:
     return EnrolmentToken.get_or_none(EnrolmentToken.token_hash == token_hash)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from rm.events import Event, HostChanged, HostEnrolled, ListenerFellBehind
+from rm.events import EnrolmentTokenRevoked, Event, HostChanged, HostEnrolled, ListenerFellBehind
 from rm.store import enrolments
 from rm.store.models import EnrolmentToken, Host
 from rm.web import fragments
@@ -84,7 +84,7 @@ class EnrolmentView:
         return self.everything(now) if any(self._is_mine(event) for event in events) else []
 
     def _is_mine(self, event: Event) -> bool:
-        if isinstance(event, HostEnrolled):
+        if isinstance(event, HostEnrolled | EnrolmentTokenRevoked):
             return event.token_id == self._token_id
         return isinstance(event, ListenerFellBehind) or (
             isinstance(event, HostChanged) and event.host_id in self._host_ids

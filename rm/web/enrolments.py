@@ -9,12 +9,13 @@ from rm.runtime import runtime
 from rm.services import enrolments as service
 from rm.store import enrolments, hosts
 from rm.web import context, enrolment_view, security
-from rm.web.layout import page
+from rm.web.layout import go, page
 
 blueprint = Blueprint("enrolments", __name__)
 
 TOKEN_COOKIE = "rm_new_token"
 SHOWN_WITHIN_SECONDS = 120
+MAX_SHOWN = 100
 
 
 @blueprint.get("/hosts/add")
@@ -36,6 +37,14 @@ def mint() -> AnyResponse:
     except Invalid as error:
         return _form(tags, error.fields, status=422)
     return show_once(token.id, plain)
+
+
+@blueprint.post("/hosts/add/<token_id>/revoke")
+@allows("hosts.add")
+def revoke(token_id: str) -> AnyResponse:
+    """End a token before its time; the hosts that are in stay in."""
+    service.revoke_token(runtime().bus, token_id=token_id, actor=context.actor(), now=context.now())
+    return go("/hosts/add", "enrolment_token_revoked")
 
 
 def show_once(token_id: str, plain: str) -> AnyResponse:
@@ -74,4 +83,7 @@ def wait(token_id: str) -> Response:
 
 
 def _form(tags: str, fields: dict[str, str], *, status: int = 200) -> Response:
-    return page("hosts/add.html", status=status, section="fleet", step=0, values={"tags": tags}, fields=fields)
+    return page(
+        "hosts/add.html", status=status, section="fleet", step=0, values={"tags": tags}, fields=fields,
+        open_tokens=enrolments.list_open(context.now(), limit=MAX_SHOWN),
+    )  # fmt: skip

@@ -16,6 +16,10 @@ from rm.web import assets, context, drawings, fleet_summary, security, settings_
 
 FLASH_COOKIE = "rm_flash"
 FLASHES = {
+    "enrolment_token_revoked": (
+        "ok",
+        "The token is revoked. It lets nobody in; hosts that came with it stay.",
+    ),
     "release_promoted": ("ok", "It is the current release now. Hosts are updated when you order it, not before."),
     "update_ordered": ("ok", "The update is ordered. The card below shows how it goes."),
     "rollback_ordered": ("ok", "The rollback is ordered. The card below shows how it goes."),

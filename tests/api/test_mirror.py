@@ -25,6 +25,7 @@ SAME = {
     "credentials.reenrol": "POST /hosts/<host_id>/re-enrol",
     "credentials.renew": "POST /hosts/<host_id>/renew-credential",
     "enrolments.mint": "POST /enrolment-tokens",
+    "enrolments.revoke": "DELETE /enrolment-tokens/<token_id>",
     "fleet_updates.cancel": "POST /fleet-updates/<fleet_update_id>/cancel",
     "fleet_updates.close": "POST /fleet-updates/<fleet_update_id>/close",
     "fleet_updates.pause": "POST /fleet-updates/<fleet_update_id>/pause",

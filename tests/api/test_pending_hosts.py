@@ -119,6 +119,24 @@ def test_one_tagged_token_lets_many_hosts_in(bob, client):
     assert len(bob.get("/api/v1/hosts?tag=eu").json["items"]) == 3
 
 
+def test_open_tokens_are_listed_and_a_revoked_one_lets_nobody_in(alice, bob, charlie, client):
+    made = [bob.post("/api/v1/enrolment-tokens", json={"max_uses": 2}).json for _ in range(3)]
+    first = bob.get("/api/v1/enrolment-tokens?limit=2").json
+    rest = bob.get(f"/api/v1/enrolment-tokens?limit=2&offset={first['next']}").json
+    path = f"/api/v1/enrolment-tokens/{made[0]['id']}"
+    refused = charlie.delete(path).status_code
+
+    ended = [alice.delete(path).status_code for _ in range(2)]
+
+    assert {item["id"] for item in first["items"] + rest["items"]} == {one["id"] for one in made}
+    assert (len(first["items"]), rest["next"], refused, ended) == (2, None, 403, [204, 204])
+    assert not any(one["token"] in str(first) for one in made)
+    body = {"token": made[0]["token"], "hostname": "a", "machine_id": "a"}
+    assert client.post("/agent/enroll", json=body).json["error"]["code"] == "token_revoked"
+    assert bob.get(path).json["is_open"] is False
+    assert len(bob.get("/api/v1/enrolment-tokens").json["items"]) == 2
+
+
 def test_a_token_by_default_is_for_one_host_and_one_hour(bob, client):
     made = bob.post("/api/v1/enrolment-tokens", json={})
 

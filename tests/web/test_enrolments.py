@@ -2,10 +2,15 @@
 
 from datetime import timedelta
 
-from rm.events import EventBus
+import pytest
+from flask import Flask
+
+from rm.errors import Gone
+from rm.events import EnrolmentTokenRevoked, EventBus
 from rm.services import enrolments
 from rm.services.enrolments import Applicant
 from rm.store.models import EnrolmentToken, Host
+from rm.web.enrolment_view import EnrolmentView
 from tests import cast
 from tests.conftest import Clock
 from tests.web.conftest import Browser, Page
@@ -73,6 +78,39 @@ def test_a_lapsed_token_says_so_and_offers_a_new_one(bob: Browser, clock: Clock)
 
     assert "lapsed" in page.text("#waiting-title")
     assert page.find("#waiting form input[name=tags]")["value"] == "shop"
+
+
+def test_open_tokens_are_listed_and_one_is_revoked_at_once(bob: Browser, charlie: Browser, bus: EventBus) -> None:
+    path, page = mint(bob, "shop")
+    lapsed_path, _ = mint(bob)
+    EnrolmentToken.update(expires_at=cast.NOW).where(EnrolmentToken.id == lapsed_path.rpartition("/")[2]).execute()
+    before = bob.get("/hosts/add")
+    refused = charlie.post(f"{path}/revoke").status
+
+    bob.post(f"{path}/revoke")
+    after = bob.get("/hosts/add")
+
+    assert len(before.soup.select("#open-tokens tbody tr")) == 1
+    assert "1 more host" in before.text("#open-tokens") and "shop" in before.text("#open-tokens")
+    assert refused == 403
+    assert not after.has("#open-tokens")
+    assert "lets nobody in" in after.text("body")
+    assert "was revoked" in bob.get(path).text("#waiting-title")
+    with pytest.raises(Gone):
+        enrol(bus, token_in(page))
+
+
+def test_the_page_that_waits_hears_that_its_token_was_revoked(app: Flask, bus: EventBus, bob: Browser) -> None:
+    path, _ = mint(bob)
+    token_id = path.rpartition("/")[2]
+    view = EnrolmentView(app, token_id, base_url="http://localhost")
+    view.everything(cast.NOW)
+    enrolments.revoke_token(bus, token_id=token_id, actor=cast.BOB, now=cast.NOW)
+
+    waiting, _ = view.changed([EnrolmentTokenRevoked(token_id)], cast.NOW)
+
+    assert "was revoked" in waiting.html
+    assert view.changed([EnrolmentTokenRevoked("another")], cast.NOW) == []
 
 
 def test_tags_are_kept_with_the_token_and_wrong_ones_are_refused(bob: Browser) -> None:

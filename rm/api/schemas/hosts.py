@@ -58,6 +58,9 @@ COMPONENTS["NewEnrolmentToken"] = record(
 COMPONENTS["EnrolmentToken"] = record(
     "*", id=ID, token=described(TEXT, "Shown this once."), expires_at=INSTANT, install_command=TEXT
 )
+COMPONENTS["OpenEnrolmentToken"] = record(
+    "*", id=ID, uses=WHOLE, max_uses=WHOLE, tags=listed(TEXT), created_by=TEXT, created_at=INSTANT, expires_at=INSTANT
+)
 COMPONENTS["EnrolmentTokenSeen"] = record(
     "*", id=ID, is_open=FLAG, uses=WHOLE, max_uses=WHOLE, tags=listed(TEXT), created_by=TEXT, created_at=INSTANT,
     expires_at=INSTANT, host_ids=listed(ID),
