@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 
 from agent.packaging import build as zipapp
 from release_tool import files
@@ -27,11 +30,7 @@ def pass_through(*, now: datetime, wheels_in: Path) -> str:
     found = contents_of_tree(wheels_in)
     if found in passed():
         return found
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gate"],
-        cwd=TREE, env=os.environ | {"RM_REQUIRE": "all"}, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
+    if play([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gate"]) != 0:
         raise ToolError(f"The gate did not let this agent pass ({LEGS}); what failed is above. It is not signed.")
     if contents_of_tree(wheels_in) != found:
         raise ToolError("The agent's sources changed while the gate ran. Run it again.")
@@ -39,6 +38,30 @@ def pass_through(*, now: datetime, wheels_in: Path) -> str:
     RECORD.parent.mkdir(parents=True, exist_ok=True)
     files.replace(RECORD, json.dumps(kept[-MOST_KEPT:], indent=2).encode() + b"\n", mode=0o644)
     return found
+
+
+def play(command: Sequence[str]) -> int:
+    """Run the tests; their exit code. Whoever stops this stops them first, for they end the hosts that they started.
+
+    Raises ToolError when it was stopped.
+    """
+    stopped = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+        process.send_signal(signal.SIGINT)
+
+    # a session of its own: Ctrl-C must reach the tests once, through us, and not break their tidying up
+    process = subprocess.Popen(command, cwd=TREE, env=os.environ | {"RM_REQUIRE": "all"}, start_new_session=True)
+    usual = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise ToolError("The gate was stopped before its end; nothing is remembered. Run it again.")
+    return code
 
 
 def passed() -> frozenset[str]:

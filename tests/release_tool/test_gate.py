@@ -1,15 +1,20 @@
 """What did not go to hosts, back and on is not signed."""
 
 import json
-import subprocess
+import os
+import signal
+import sys
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from demo.releases import WHEELS, with_code
+from demo.waiting import until
 from release_tool import building, gate
 from release_tool.__main__ import main
+from release_tool.errors import ToolError
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 
@@ -21,11 +26,11 @@ class Ran:
         self.code = code
         self.commands: list[list[str]] = []
 
-    def __call__(self, command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    def __call__(self, command: list[str]) -> int:
         if "pytest" not in command:
             raise AssertionError(command)
         self.commands.append(command)
-        return subprocess.CompletedProcess(command, self.code)
+        return self.code
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_the_same_sources_under_another_version_have_passed_too(keys, tmp_path):
 def test_passing_is_remembered_and_not_asked_for_twice(gate_passed, monkeypatch):
     gate_passed.unlink()
     ran = Ran(0)
-    monkeypatch.setattr(gate.subprocess, "run", ran)
+    monkeypatch.setattr(gate, "play", ran)
 
     first = gate.pass_through(now=NOW, wheels_in=WHEELS)
     gate.pass_through(now=NOW, wheels_in=WHEELS)
@@ -79,7 +84,34 @@ def test_passing_is_remembered_and_not_asked_for_twice(gate_passed, monkeypatch)
 
 def test_a_gate_that_fails_remembers_nothing(gate_passed, monkeypatch, refused):
     gate_passed.unlink()
-    monkeypatch.setattr(gate.subprocess, "run", Ran(1))
+    monkeypatch.setattr(gate, "play", Ran(1))
 
     assert "did not let this agent pass" in refused("gate")
     assert gate.passed() == frozenset()
+
+
+WAITS = """
+import pathlib, sys, time
+place = pathlib.Path(sys.argv[1])
+try:
+    (place / "runs").touch()
+    time.sleep(120)
+finally:
+    (place / "tidied-up").touch()
+"""
+
+
+def test_whoever_stops_the_gate_stops_its_tests_which_tidy_up(tmp_path):
+    def stop() -> None:
+        until((tmp_path / "runs").exists, seconds=60, what="the tests run")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    usual = signal.getsignal(signal.SIGTERM)
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(ToolError, match="was stopped"):
+        gate.play([sys.executable, "-c", WAITS, str(tmp_path)])
+    stopper.join()
+
+    assert (tmp_path / "tidied-up").exists()
+    assert signal.getsignal(signal.SIGTERM) is usual
