@@ -209,11 +209,6 @@ def list_for_repository(repository_id: str) -> list[Host]:
     return list(Host.select().where(Host.repository == repository_id).order_by(Host.name))
 
 
-def list_connected() -> list[Host]:
-    """The hosts whose socket is open according to the database."""
-    return list(Host.select().where(Host.connected_at.is_null(False)))
-
-
 def find_like(machine_id: str, *, but: str) -> Host | None:
     """Another host with the same machine id, to be shown as "looks like"; never an identity."""
     if not machine_id:

@@ -111,19 +111,6 @@ def count_hosts(incident_ids: Iterable[str]) -> dict[str, int]:
     return dict(query.tuples())
 
 
-def list_hosts(incident_id: str, *, limit: int) -> list[tuple[str, str]]:
-    """Id and name of the first hosts that open alerts of it are about."""
-    query = (
-        Alert.select(Host.id, Host.name)
-        .join(Host)
-        .where(Alert.incident == incident_id, Alert.state != "resolved")
-        .distinct()
-        .order_by(Host.name)
-        .limit(limit)
-    )
-    return list(query.tuples())
-
-
 # ---- what is due ----
 
 

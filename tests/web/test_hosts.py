@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from rm.events import EventBus
+from rm.services import hosts
 from rm.store.models import AuditEntry, BackupDay, Host, Job, Snapshot, SnapshotListing
 from rm.store.vault import Vault
 from tests import cast
@@ -132,6 +133,17 @@ def test_a_host_that_is_gone_is_a_clear_404(alice: Browser) -> None:
 
     assert page.status == 404
     assert "no such host" in page.text("#error")
+
+
+def test_of_a_host_with_very_many_tags_the_first_are_shown_and_the_others_counted(bob: Browser, bus, web1) -> None:
+    hosts.change(
+        bus, host_id=web1.id, tags=tuple(f"t{number:03}" for number in range(20)), actor=cast.BOB, now=cast.NOW
+    )
+
+    head = bob.get(f"/hosts/{web1.id}").find("#host-head")
+
+    assert len(head.select(".tag")) == 12
+    assert head.select_one("a[href$='/settings']").get_text() == "and 8 more tags"
 
 
 def test_name_tags_and_mode_are_saved(bob: Browser, web1: EnrolledHost) -> None:
