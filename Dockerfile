@@ -1,4 +1,4 @@
-# The server as one image: one process, one port, one volume. `make image` builds it; see docs/getting-started/install.md.
+# The server as one image: one process, one port, one volume. `make image` builds it; see docs/getting-started/server.md.
 # BASE must bring Python 3.11 or newer with venv, on Debian or the like.
 ARG BASE=python:3.13-slim
 

@@ -114,7 +114,7 @@ class Job:
         if self.directory.cancel_asked():
             return Verdict("cancelled", "cancelled", f"The job was cancelled {when}.{more}", code)
         box = duration(self.order.time_box_seconds)
-        text = f"The job was ended {when}, because its time box of {box} was over. The next one goes on from there."
+        text = f"The job was ended {when}, because its time box of {box} was over. What it did is kept."
         return Verdict("cancelled", "time_box", text + more, code)
 
     def say(self, text: str) -> None:

@@ -24,6 +24,8 @@ _CODES = {
     127: "restic_missing",
 }
 _TEXTS = (
+    # before "locked": a lock that cannot be written is nobody's lock
+    ("not_writable", ("read-only file system",)),
     ("wrong_password", ("wrong password or no key found",)),
     ("locked", ("repository is already locked", "unable to create lock in backend")),
     ("disk_full", ("no space left on device", "disk quota exceeded", "file too large")),
@@ -51,6 +53,8 @@ _SENTENCES = {
     "unreachable": "The repository cannot be reached from this host. Check address, network, proxy and credentials.",
     "restic_missing": "restic was not found on this host. Install it (apt install restic, dnf install restic).",
     "disk_full": "A disk is full: no space was left to write to. Free some space on the host or in the repository.",
+    "not_writable": "A place that had to be written to is read-only for the agent. For a directory on this host,"
+    " run the install line once more with --writable and that directory.",
     "source_missing": "None of the paths to back up exists on this host. Correct the includes of the source group.",
     "some_files_unreadable": "The snapshot was made, but some files could not be read; the log names them.",
     "restic_killed": "restic was killed from outside ({signal}); the kernel does this when memory runs out.",
@@ -85,6 +89,8 @@ def meaning(code: int, *, error_text: str, kind: str = "backup") -> Meaning:
         return Meaning("failed", *special)
     # 3 is a partial result; only a backup's deserves to be called one.
     reason = (_CODES.get(code) if code != 3 else None) or reason_of_text(error_text)
+    if kind == "init" and reason is None and "permission denied" in error_text.lower():
+        reason = "not_writable"
     if reason:
         return Meaning("failed", reason, sentence(reason))
     line = next((one for one in reversed(error_text.splitlines()) if one.strip()), "it said nothing")

@@ -1,7 +1,7 @@
 """A socket that writes whole frames one at a time.
 
-simple-websocket calls send(), which under gevent may write half a frame, and answers pings from its own
-thread, which may write between the halves of another frame.
+simple-websocket calls send(), which under gevent may write half a frame, and answers pings where it reads,
+while a lent thread may be writing: so one could come between the halves of another.
 """
 
 import contextlib

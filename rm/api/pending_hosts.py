@@ -24,7 +24,7 @@ MAX_PAGE = 200
 @operation({200: page_of("PendingHost")}, query={"limit": whole(1, MAX_PAGE), "offset": OFFSET})
 def index() -> dict[str, Any]:
     """One page of announced hosts, those that wait first; `next` is the offset to go on with."""
-    limit, offset = documents.number("limit", 100, MAX_PAGE), documents.number("offset", 0, 10**9)
+    limit, offset = documents.number("limit", 50, MAX_PAGE), documents.number("offset", 0, 10**9)
     found = pending_hosts.list_page(now=runtime().clock(), limit=limit + 1, offset=offset)
     return {"items": [_shown(one) for one in found[:limit]], "next": offset + limit if len(found) > limit else None}
 

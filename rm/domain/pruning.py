@@ -21,11 +21,11 @@ class Kind:
 
 
 KINDS = (
-    Kind("job_logs", "Logs of jobs", "The lines that a job wrote. The job itself, with its result, stays longer.", 90),
+    Kind("job_logs", "Logs of jobs", "Lines and throughput of a job. The job, with its result, stays longer.", 90),
     Kind(
         "jobs",
         "Finished jobs",
-        f"Jobs with their result and throughput. The newest {KEEP_JOBS_PER_HOST} of each host stay, and so do the last "
+        f"Jobs with their result. The newest {KEEP_JOBS_PER_HOST} of each host stay, and so do the last "
         "backup of each source group and the last good one.",
         400,
         least=35,

@@ -102,7 +102,7 @@ def verdict_for_host(host: HostFacts, release: ReleaseFacts | None, now: datetim
     if guard is not None and guard < release.guard_min:
         return Verdict(
             GUARD_TOO_OLD, f"{new} needs guard {release.guard_min}; {name} has {guard}.",
-            "Run install.sh --repair on the host.",
+            "Repair the host: its page has the line.",
         )  # fmt: skip
     if host.bad_since is not None:
         return Verdict(

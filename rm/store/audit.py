@@ -16,7 +16,10 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Filters:
-    """What is asked for; an empty field asks for nothing. `q` is searched for in names, actions and addresses."""
+    """What is asked for; an empty field asks for nothing.
+
+    `q` is searched for in names, actions and addresses; `q_actions` are actions that it finds besides.
+    """
 
     q: str = ""
     who: str = ""
@@ -26,6 +29,7 @@ class Filters:
     address: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    q_actions: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -119,5 +123,6 @@ def _fitting(filters: Filters) -> ModelSelect:
             | AuditEntry.action.contains(filters.q)
             | AuditEntry.target_name.contains(filters.q)
             | AuditEntry.address.contains(filters.q)
+            | AuditEntry.action.in_(filters.q_actions)
         )
     return query

@@ -19,8 +19,8 @@ from rm.web.layout import go, page
 blueprint = Blueprint("hosts", __name__)
 
 MODES = (
-    ("always_on", "Always on", "A server. Silence for 90 seconds counts as offline."),
-    ("intermittent", "Intermittent", "A laptop, or a machine that sleeps: being away is normal."),
+    ("always_on", "Always on", "A server. It is asked first when a repository needs its maintenance done."),
+    ("intermittent", "Intermittent", "A laptop, or a machine that sleeps. When its backups are late, each group says."),
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ ADVICE = {
     "wrong_password": "The repository does not open with the stored password. Set the right one on the host's page.",
     "pre_hook_failed": "The log shows what the hook printed. Without it there is no backup.",
     "post_hook_failed": "The log shows what the hook printed.",
-    "time_box": "What it did is kept; the next one goes on from there. A longer time box is set in the plan.",
+    "time_box": "It is done again when it is next due. A longer time box is set in the plan.",
     "locked": "Another restic works on this repository, or one was killed and left its lock. "
     "Try again when it is done; “Remove stale locks” on the repository's page removes one whose owner is gone.",
     "unreachable": "The host cannot reach the repository. "
@@ -25,6 +25,8 @@ ADVICE = {
     "restic_killed": "Something on the host ended restic, often a lack of memory. The system log there says more.",
     "restic_garbled": "restic wrote what the agent cannot read; the log shows it. A newer restic or agent may help.",
     "restic_failed": "The last lines of the log say what restic did not like.",
+    "not_writable": "The agent may write only where its unit allows. "
+    "On the host: curl … install.sh | sudo sh -s -- --writable DIRECTORY, as Install the agent in the docs shows.",
     "source_missing": "A path of the source group is not on the host. Correct the group or bring the path back.",
     "some_files_unreadable": "The log names the files. Everything else is in the snapshot.",
     "interrupted": "The host or its agent was restarted meanwhile. Run it again; what was uploaded is reused.",

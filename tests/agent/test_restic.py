@@ -70,6 +70,35 @@ def test_versions_are_read_from_what_restic_prints(text: str, version: tuple[int
     assert restic.parse_version(text) == version
 
 
+@pytest.mark.parametrize(
+    ("kind", "said", "reason"),
+    [
+        (
+            "init",
+            "Fatal: create repository at /srv/b failed: mkdir /srv/b: read-only file system",
+            "not_writable",
+        ),
+        (
+            "init",
+            "Fatal: create repository at /srv/b failed: mkdir /srv/b: permission denied",
+            "not_writable",
+        ),
+        (
+            "backup",
+            "Fatal: unable to create lock in backend: open /srv/b/locks/1: read-only file system",
+            "not_writable",
+        ),
+        ("backup", "Fatal: unable to create lock in backend: repository is already locked", "locked"),
+        ("backup", "Fatal: lstat /root/x: permission denied", "restic_failed"),
+    ],
+)
+def test_a_directory_that_the_unit_does_not_let_the_agent_write_is_told_with_what_helps(kind, said, reason) -> None:
+    found = restic_ends.meaning(1, error_text=said, kind=kind)
+
+    assert found.reason == reason
+    assert ("--writable" in found.message) == (reason == "not_writable")
+
+
 def test_exit_codes_of_new_restic_and_texts_of_old_restic_mean_the_same() -> None:
     assert restic_ends.meaning(12, error_text="").reason == "wrong_password"
     assert restic_ends.meaning(1, error_text="Fatal: wrong password or no key found").reason == "wrong_password"

@@ -51,7 +51,10 @@ def test_every_action_that_services_record_has_words() -> None:
 
     services = Path(__file__).parents[2] / "rm" / "services"
     text = "".join(file.read_text() for file in services.glob("*.py"))
-    nouns = "user|host|job|repository|source_group|enrolment_token|release|keyset|trust"
+    nouns = (
+        "user|host|job|repository|source_group|enrolment_token|release|keyset|trust|schedule|template|maintenance|restore"
+        "|channel|delivery|alert|incident|second_factor|session|update|server_backup"
+    )
     actions = set(re.findall(rf'"((?:{nouns})\.(?!json)[a-z_]+)"', text))
 
     assert actions - set(WORDS) == set()

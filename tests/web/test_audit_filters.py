@@ -43,7 +43,9 @@ def targets(page) -> set[str]:
         ("target=one", {"one"}), ("address=198.51.100.7", {"three"}), ("since=2026-11-22", {"three", "four"}),
         ("until=2026-11-21", {"one", "two"}),
         ("since=2026-11-21&until=2026-11-22", {"two", "three"}), ("who=alice&action=job.ordered", {"four"}),
-        ("who=nobody", set()), ("q=bob", {"two"}), ("kind=nonsense&who=bob", {"two"}),
+        ("who=nobody", set()), ("q=bob", {"two"}),
+        ("q=connected+for+the+first", {"three"}), ("q=ORDERED", {"two", "four"}),
+        ("kind=nonsense&who=bob", {"two"}),
     ],
 )  # fmt: skip
 def test_each_filter_shows_what_it_says(bob: Browser, some, query: str, found: set[str]) -> None:
