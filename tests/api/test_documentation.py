@@ -31,7 +31,7 @@ def served(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_commands_of_the_page_work(served: dict[str, str]) -> None:
-    commands = re.findall(r"^\$ (curl .*)$", PAGE.read_text(), re.MULTILINE)
+    commands = re.findall(r"^\$ (curl (?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)
 
     for command in commands:
         done = subprocess.run(
