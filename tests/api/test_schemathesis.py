@@ -107,13 +107,15 @@ def written(ids: dict[str, str]) -> str:
 @pytest.mark.skipif(not SCHEMATHESIS.exists(), reason="needs its environment: scripts/make-venv schemathesis")
 def test_the_api_is_as_its_document_says(server: tuple[Server, str, Path], tmp_path: Path) -> None:
     running, token, config = server
+    # One worker: CPython 3.11 loses count of its depth when two threads build syntax trees ("AST constructor recursion
+    # depth mismatch"), and what generates the examples builds them.
     leave_out = [part for name in LEFT_OUT for part in ("--exclude-operation-id", name)]
 
     done = subprocess.run(
         [
             str(SCHEMATHESIS), "--config-file", str(config), "run", f"{running.url}/api/v1/openapi.json",
             "--header", f"Authorization: Bearer {token}", "--checks", ",".join(CHECKS), "--phases",
-            "examples,coverage,fuzzing", "--workers", "2", "--max-time", str(SECONDS), "--continue-on-failure",
+            "examples,coverage,fuzzing", "--workers", "1", "--max-time", str(SECONDS), "--continue-on-failure",
             "--request-timeout", "30", "--suppress-health-check", "all", "--no-color", *leave_out,
         ],
         cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, capture_output=True, text=True,
@@ -125,5 +127,6 @@ def test_the_api_is_as_its_document_says(server: tuple[Server, str, Path], tmp_p
 
 
 def _failures(said: str) -> str:
-    """What went wrong, without the advice after it."""
-    return said[said.find(" FAILURES ") :][:12_000]
+    """What went wrong: errors (a request that got no answer, say) come before failures, and either may be alone."""
+    starts = [at for at in (said.find(" ERRORS "), said.find(" FAILURES ")) if at >= 0]
+    return said[min(starts, default=0) :][:12_000]
