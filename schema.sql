@@ -197,7 +197,7 @@ CREATE TABLE host_tags (
   tag TEXT NOT NULL,
   PRIMARY KEY (host_id, tag)
 ) STRICT;
-CREATE INDEX host_tags_tag ON host_tags (tag);
+CREATE INDEX host_tags_tag ON host_tags (tag, host_id);
 
 CREATE TABLE host_credentials (
   credential_hash TEXT NOT NULL PRIMARY KEY,   -- sha256; the credential itself is not stored

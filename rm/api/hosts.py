@@ -11,7 +11,7 @@ from rm.domain.permissions import allows
 from rm.runtime import runtime
 from rm.services import credentials, enrolments, token_scope
 from rm.services import hosts as service
-from rm.store import hosts
+from rm.store import host_list, hosts
 
 routes = Blueprint("api_hosts", __name__, url_prefix="/api/v1/hosts")
 
@@ -28,7 +28,7 @@ MAX_PAGE = 200
 def index() -> dict[str, Any]:
     """One page of hosts, problems first; `next` is the offset to go on with, or null."""
     limit, offset = documents.number("limit", 50, MAX_PAGE), documents.number("offset", 0, 10**9)
-    rows, total = hosts.list_page(
+    rows, total = host_list.list_page(
         now=runtime().clock(),
         q=request.args.get("q", "")[:200],
         tag=request.args.get("tag", "")[:50],

@@ -1,13 +1,13 @@
 """Named queries about hosts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from peewee import Case, Expression, ModelSelect, fn
+from peewee import Case, Expression, fn
 
 from rm.domain import health
 from rm.errors import NotFound
-from rm.store import quick_rows, token_scope
+from rm.store import quick_rows
 from rm.store.host_rows import HostRow, rows
 from rm.store.models import Host, HostCredential, HostTag, Release
 from rm.store.quick_rows import AMONG, load
@@ -79,74 +79,6 @@ def behind(now: datetime) -> Expression:
     """The condition that a host runs an older release than the current one; unknown where there is none."""
     seq = Release.select(Release.seq).where(Release.is_current, Release.withdrawn_at.is_null())
     return Host.agent_seq < seq
-
-
-STATUSES: dict[str, tuple[Callable[[datetime], Expression], bool]] = {
-    "problems": (protected, False),
-    "protected": (protected, True),
-    "online": (online, True),
-    "offline": (online, False),
-    "behind": (behind, True),
-}
-
-
-def list_page(
-    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0,
-    scope: Sequence[str] = (), with_history: bool = True,
-) -> tuple[list[HostRow], int]:  # fmt: skip
-    """One page of hosts, problems first, and how many match in all; `status` is revoked, one of STATUSES, or empty.
-
-    With a `scope`: only hosts that have one of these tags.
-    """
-    ids, total = list_ids(now=now, q=q, tag=tag, status=status, limit=limit, offset=offset, scope=scope)
-    return rows_of(ids, now=now, with_history=with_history), total
-
-
-def list_ids(
-    *, now: datetime, q: str = "", tag: str = "", status: str = "", limit: int = 50, offset: int = 0,
-    scope: Sequence[str] = (),
-) -> tuple[list[str], int]:  # fmt: skip
-    """The ids of one page of hosts, problems first and revoked ones last, and how many match in all."""
-    found = Host.select(Host.id)
-    if scope:
-        found = found.where(Host.id.in_(token_scope.host_ids(scope)))
-    if q:
-        tagged = HostTag.select(HostTag.host_id).where(HostTag.tag.contains(q))
-        found = found.where(
-            Host.name.contains(q)
-            | Host.hostname.contains(q)
-            | Host.last_address.contains(q)
-            | Host.agent_version.contains(q)
-            | Host.os_name.contains(q)
-            | Host.id.in_(tagged)
-        )
-    if tag:
-        found = found.where(Host.id.in_(HostTag.select(HostTag.host_id).where(HostTag.tag == tag)))
-    if status == "revoked":
-        found = found.where(Host.revoked_at.is_null(False))
-    elif status in STATUSES:
-        wanted, is_so = STATUSES[status]
-        condition = _true(wanted(now))
-        found = found.where(Host.revoked_at.is_null() & (condition if is_so else ~condition))
-    # the id comes last, so that the order is total and no host is on two pages or on none
-    page = (
-        found.order_by(_true(Host.revoked_at.is_null(False)), _true(protected(now)), Host.name, Host.id)
-        .limit(limit)
-        .offset(offset)
-    )
-    if q:
-        # counted while it is searched: texts are compared once, not twice
-        both = list(page.select(Host.id, fn.COUNT(Host.id).over()).tuples())
-        if both or not offset:
-            return [host_id for host_id, _ in both], both[0][1] if both else 0
-    return [host_id for (host_id,) in page.tuples()], _count(found, only_tag=tag if not (q or scope or status) else "")
-
-
-def _count(found: ModelSelect, *, only_tag: str) -> int:
-    if only_tag:
-        # each tag is of one host, so nothing needs to be looked up among the hosts
-        return int(HostTag.select().where(HostTag.tag == only_tag).count())
-    return int(found.count())
 
 
 def row(host_id: str, *, now: datetime) -> HostRow:

@@ -9,7 +9,7 @@ from flask import Flask, current_app
 from rm.domain import health
 from rm.events import Event, EventBus, HostSeen, JobLogGrew, JobProgressed, UpdateChanged
 from rm.services import disk_space
-from rm.store import fleet_updates, hosts, jobs, releases, repositories, verdicts
+from rm.store import fleet_updates, host_list, hosts, jobs, releases, repositories, verdicts
 from rm.web import alert_view, pending_view
 
 NEEDS_SHOWN = 5
@@ -25,7 +25,7 @@ def summary(now: datetime) -> dict[str, Any]:
     raised = alert_view.summary(now, shown=NEEDS_SHOWN)
     # what an alert tells is not told twice
     told = verdicts.told_unprotected(now)
-    needs = hosts.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
+    needs = host_list.list_page(now=now, status="problems", limit=NEEDS_READ)[0] if counts["problems"] else []
     needs = [row for row in needs if row.host.id not in told]
     needs.sort(key=lambda row: URGENCY.get(row.health.code, len(URGENCY)))
     problem_count = counts["problems"] - len(told)

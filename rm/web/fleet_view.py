@@ -22,7 +22,7 @@ from rm.events import (
     PendingHostsChanged,
 )
 from rm.shared.words import counted
-from rm.store import hosts
+from rm.store import host_list, hosts
 from rm.web import fleet_summary, fragments, update_view
 from rm.web.fleet_summary import UNCOUNTED
 from rm.web.fragments import Fragment
@@ -60,7 +60,7 @@ class Query:
 
     def ids(self, now: datetime) -> tuple[list[str], int]:
         """The hosts of this page in their order, and how many there are in all."""
-        return hosts.list_ids(
+        return host_list.list_ids(
             q=self.q, tag=self.tag, status=self.status, now=now, limit=PAGE_SIZE, offset=(self.page - 1) * PAGE_SIZE
         )
 

@@ -13,7 +13,7 @@ from rm.services import templates as service
 from rm.services.source_group_forms import SourceGroupForm
 from rm.services.template_applying import Choice
 from rm.services.template_forms import TemplateForm
-from rm.store import hosts, templates
+from rm.store import host_list, hosts, templates
 from rm.store.models import Host, Template
 from rm.web import context, retention_form, source_group_fields, template_view
 from rm.web.layout import go, page
@@ -175,7 +175,7 @@ def _show(template_id: str, choice: Choice, fields: dict[str, str], *, status: i
     found = templates.get(template_id)
     groups, planned = template_view.parts(found)
     made = service.drifting(template_id)
-    ids, total = hosts.list_ids(now=context.now(), limit=HOSTS_TO_PICK)
+    ids, total = host_list.list_ids(now=context.now(), limit=HOSTS_TO_PICK)
     to_pick = sorted(hosts.list_by_ids(ids), key=lambda host: host.name)
     return page(
         "templates/show.html", status=status, section="fleet", template=found, groups=groups, planned=planned,

@@ -118,6 +118,8 @@ ALTER TABLE source_groups ADD COLUMN retention_hold TEXT NOT NULL DEFAULT '';
 -- all that the first page of ten thousand hosts is sorted by
 DROP INDEX hosts_name;
 CREATE INDEX hosts_list ON hosts (name, id, revoked_at, protected_until);
+DROP INDEX host_tags_tag;
+CREATE INDEX host_tags_tag ON host_tags (tag, host_id);
 CREATE INDEX snapshots_host ON snapshots (repository_id, hostname, time DESC);
 CREATE INDEX alerts_incident ON alerts (incident_id, state, host_id);
 CREATE INDEX alerts_snoozed ON alerts (snoozed_until) WHERE snoozed_until IS NOT NULL;
