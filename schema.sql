@@ -533,7 +533,7 @@ CREATE TABLE alerts (                          -- what a person must know; one o
   snoozed_by TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, condition) WHERE state <> 'resolved';
-CREATE INDEX alerts_state ON alerts (state, last_seen_at);
+CREATE INDEX alerts_over ON alerts (last_seen_at) WHERE state = 'resolved';
 CREATE INDEX alerts_host ON alerts (host_id);
 CREATE INDEX alerts_incident ON alerts (incident_id, state, host_id);
 CREATE INDEX alerts_snoozed ON alerts (snoozed_until) WHERE snoozed_until IS NOT NULL;

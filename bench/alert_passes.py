@@ -24,6 +24,7 @@ from rm.store.database import changes, db
 
 CHUNK = 50
 PASSES = 20
+LOSSES = 3
 PAGES = 20
 MESSAGE = "The repository cannot be reached from this host. Check address, network, proxy and credentials."
 Group = tuple[str, str]
@@ -40,8 +41,13 @@ def main(data_dir: Path) -> dict[str, Any]:
         if _one("SELECT count(*) FROM alerts"):
             raise SystemExit("the fleet was not healthy")
         found["bare"] = _chunked(groups, _bare(repository_id, now))
-        found["lost"] = _chunked(groups, lambda chunk: _lose(bus, repository_id, chunk, now))
+        losses = []
+        for round_number in range(LOSSES):
+            if round_number:
+                _as_before()
+            losses.append(_chunked(groups, lambda chunk: _lose(bus, repository_id, chunk, now)))
         found |= {
+            "losses": losses,
             "incidents": _one("SELECT count(*) FROM incidents WHERE state <> 'resolved'"),
             "deliveries": _one("SELECT count(*) FROM deliveries"),
             "alerts": _one("SELECT count(*) FROM alerts WHERE state <> 'resolved'"),
@@ -77,6 +83,13 @@ def _healthy(now: datetime) -> tuple[str, list[Group]]:
             (new_ulid(), text, text),
         )
     return str(repository_id), db.execute_sql("SELECT id, host_id FROM source_groups ORDER BY id").fetchall()
+
+
+def _as_before() -> None:
+    """As if the repository had never been lost."""
+    with changes():
+        for table in ("deliveries", "alerts", "incidents"):
+            db.execute_sql(f"DELETE FROM {table}")  # noqa: S608
 
 
 def _pass(bus: EventBus, now: datetime) -> float:

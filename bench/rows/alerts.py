@@ -26,7 +26,9 @@ def measure(directory: Path, *, hosts: int) -> Row:
     if done.returncode:
         raise BenchFailed(done.stderr.strip()[-500:])
     found = json.loads(done.stdout)
-    healthy, lost, bare = quantiles(found["healthy"]), found["lost"], found["bare"]
+    healthy, bare = quantiles(found["healthy"]), found["bare"]
+    # the least of three: what else runs on the machine only ever adds
+    lost = min(found["losses"], key=lambda one: one["ms"])
     row.add("pass over healthy hosts, p95", healthy["p95"], "ms", target=Target(200))
     row.add("repository lost, evaluation", lost["ms"], "ms", ceiling=bare["ms"], target=Target(1000))
     row.add("repository lost, CPU", lost["cpu_ms"], "ms", ceiling=bare["cpu_ms"])
@@ -43,6 +45,7 @@ def measure(directory: Path, *, hosts: int) -> Row:
         raise BenchFailed(f"{found['incidents']} incidents, {found['deliveries']} notifications, {found['left']} left")
     row.notes.append(
         "Timed is what alerts add to the report of a failed backup, in chunks of 50 hosts; judging the backup and the"
-        " commit of each report are in the rows ingest and due."
+        " commit of each report are in the rows ingest and due. Lost three times, the quickest is told:"
+        f" {', '.join(format(one['ms'], ',.0f') for one in found['losses'])} ms."
     )
     return row

@@ -34,9 +34,10 @@ def list_page(*, state: str = "", limit: int, offset: int = 0, scope: Sequence[s
     query = Alert.select()
     if scope:
         query = query.where(Alert.host.in_(token_scope.host_ids(scope)))
-    if state == "open":
+    if state and state != "resolved":
+        # also beside the one state: the index of open alerts is used where this is said
         query = query.where(Alert.state != "resolved")
-    elif state:
+    if state and state != "open":
         query = query.where(Alert.state == state)
     order = (_OPEN_FIRST, Alert.last_seen_at.desc(), Alert.id.desc())
     return list(query.order_by(*order).limit(limit).offset(offset))

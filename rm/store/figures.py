@@ -70,8 +70,7 @@ def open_jobs() -> Rows:
 def open_alerts() -> Rows:
     """(kind, severity, state, count)."""
     return _rows(
-        "SELECT kind, severity, state, count(*) FROM alerts WHERE state IN ('raised', 'acknowledged')"
-        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        "SELECT kind, severity, state, count(*) FROM alerts WHERE state <> 'resolved' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
 
 
