@@ -11,7 +11,7 @@ from rm.config import Settings
 from rm.events import EventBus
 from rm.offload import offload
 from rm.services.agents import Agents
-from rm.services.oidc_provider import Provider
+from rm.services.oidc_client import Provider
 from rm.services.scrapes import Scrapes
 from rm.services.tries import Tries
 from rm.store.vault import Vault

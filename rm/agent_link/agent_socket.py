@@ -53,14 +53,18 @@ class AgentSocket:
         # Done with, and the HTTP parser in it would stay in memory for as long as the connection lasts.
         ws.ws.handshake = _SHAKEN
 
-    def receive(self, timeout: float) -> str | bytes | None:
-        """The next message, or None when none is whole in time; raises ConnectionClosed at the end."""
-        deadline = time.monotonic() + timeout
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next message, or None when none is whole in time; raises ConnectionClosed at the end.
+
+        Without a timeout it waits until somebody ends the connection: a timer for each of ten thousand that wait
+        is memory and work.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ws.input_buffer:
             if not self._ws.connected:
                 raise ConnectionClosed(self._ws.close_reason, self._ws.close_message)
-            seconds = deadline - time.monotonic()
-            if seconds <= 0:
+            seconds = None if deadline is None else deadline - time.monotonic()
+            if seconds is not None and seconds <= 0:
                 return None
             try:
                 self._read(seconds)
@@ -71,7 +75,7 @@ class AgentSocket:
         message: str | bytes = self._ws.input_buffer.pop(0)
         return message
 
-    def _read(self, seconds: float) -> None:
+    def _read(self, seconds: float | None) -> None:
         self.sock.settimeout(seconds)
         data = self.sock.recv(RECEIVE_BYTES)
         if not data:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-# An idle thread ends after so long; a peer that does not read keeps its own until the connection is cut.
-IDLE_SECONDS = 5.0
+# So many wait for the next errand; more than that end when they are done. A thread that waited only for so long would
+# cost a timer for each heartbeat that is answered.
+MOST_IDLE = 16
 
 Errand = Callable[[], None]
 
@@ -16,8 +17,8 @@ Errand = Callable[[], None]
 class Lender:
     """Runs each errand at once in a thread of its own; errands never wait for each other."""
 
-    def __init__(self, *, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._idle_seconds = idle_seconds
+    def __init__(self, *, most_idle: int = MOST_IDLE) -> None:
+        self._most_idle = most_idle
         self._lock = threading.Lock()
         self._idle = 0
         self._errands: queue.SimpleQueue[Errand] = queue.SimpleQueue()
@@ -44,13 +45,7 @@ class Lender:
 
     def _next(self) -> Errand | None:
         with self._lock:
+            if self._idle >= self._most_idle:
+                return None
             self._idle += 1
-        try:
-            return self._errands.get(timeout=self._idle_seconds)
-        except queue.Empty:
-            with self._lock:
-                if self._idle:
-                    self._idle -= 1
-                    return None
-        # Somebody counted on this thread in the very moment in which it gave up.
         return self._errands.get()

@@ -218,9 +218,8 @@ class AgentSession:
 
     def _read(self) -> None:
         while self._outgoing.closing is None:
-            frame = self._ws.receive(timeout=SILENT_SECONDS)
-            if frame is None:
-                return
+            # no timeout: whoever falls silent is cut by the registry
+            frame = self._ws.receive()
             self._last_frame = time.monotonic()
             if not isinstance(frame, str):
                 self.close(1003, "text frames only")

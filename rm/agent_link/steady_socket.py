@@ -14,6 +14,7 @@ from typing import Any
 USER_TIMEOUT_MS = 20_000
 # A peer that does not read is noticed after so much, and costs no more of the kernel's memory.
 SEND_BUFFER_BYTES = 64 * 1024
+AT_ONCE_SECONDS = 0.001
 
 StartResponse = Callable[..., Any]
 
@@ -25,6 +26,7 @@ class SteadySocket:
         self._sock = sock
         self._send_lock = threading.Lock()
         self.sending_since: float | None = None
+        self._found_data = False
 
     def send(self, data: bytes) -> int:
         with self._send_lock:
@@ -36,12 +38,16 @@ class SteadySocket:
         return len(data)
 
     def recv(self, size: int) -> bytes:
-        # Give way first: under gevent a recv that finds data returns at once, and one flooding peer
-        # would keep every other greenlet from running.
-        time.sleep(0)
-        return self._sock.recv(size)
+        # Under gevent a recv that finds data returns at once, and one flooding peer would keep every other greenlet
+        # from running: who found some the last time gives way first.
+        if self._found_data:
+            time.sleep(0)
+        before = time.monotonic()
+        data = self._sock.recv(size)
+        self._found_data = time.monotonic() - before < AT_ONCE_SECONDS
+        return data
 
-    def settimeout(self, seconds: float) -> None:
+    def settimeout(self, seconds: float | None) -> None:
         self._sock.settimeout(seconds)
 
     def shutdown(self, how: int) -> None:

@@ -17,7 +17,7 @@ from rm.domain.permissions import ROLES
 from rm.errors import Conflict
 from rm.events import AccessChanged, EventBus
 from rm.services import api_tokens, audit, first_run, passwords, refusals, sessions, sign_in, tokens, users
-from rm.services.oidc_provider import CALLBACK, Client, Provider
+from rm.services.oidc_client import CALLBACK, Client, Provider
 from rm.services.oidc_refusals import ProviderAway, SignInRefused
 from rm.services.passwords import Offload
 from rm.services.sign_in import SignedIn
@@ -72,7 +72,10 @@ def make_provider(settings: Settings) -> Provider | None:
     if not settings.has_oidc:
         return None
     roles = RoleValues(settings.oidc_role_admin, settings.oidc_role_operator, settings.oidc_role_viewer)
-    return Provider(
+    # only here: see oidc_client
+    from rm.services.oidc_provider import NetworkProvider
+
+    return NetworkProvider(
         Client(
             issuer=settings.oidc_issuer, id=settings.oidc_client_id, secret=settings.oidc_client_secret,
             scopes=settings.oidc_scopes, role_claim=settings.oidc_role_claim, roles=roles,

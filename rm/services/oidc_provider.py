@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
-from rm.domain.oidc import Identity, RoleValues, joined_claims
+from rm.domain.oidc import Identity, joined_claims
 from rm.notifiers import outgoing
+from rm.services.oidc_client import Client
 from rm.services.oidc_refusals import ProviderAway, SignInRefused
 from rm.services.oidc_tokens import KeySet, read_keys, verified_claims
 from rm.services.oidc_transport import guard
@@ -20,26 +19,9 @@ from rm.services.oidc_transport import guard
 FRESH_SECONDS = 3600.0
 AWAY_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-CALLBACK = "/login/oidc/callback"
 
 
-@dataclass(frozen=True)
-class Client:
-    """What the server's settings say about the provider and about this server there."""
-
-    issuer: str
-    id: str
-    secret: str
-    scopes: str
-    role_claim: str
-    roles: RoleValues
-    username_claim: str
-    label: str
-    redirect_uri: str
-    ca_file: Path | None = None
-
-
-class Provider:
+class NetworkProvider:
     """Asks the provider; what it says about itself is kept for an hour, that it is away for seconds."""
 
     def __init__(self, client: Client) -> None:

@@ -7,7 +7,7 @@ from rm.domain.permissions import PUBLIC, allows
 from rm.errors import NotFound
 from rm.runtime import runtime
 from rm.services import oidc as service
-from rm.services.oidc_provider import CALLBACK, Provider
+from rm.services.oidc_client import CALLBACK, Provider
 from rm.services.oidc_refusals import SignInRefused
 from rm.web import accounts, context, security
 from rm.web.layout import page

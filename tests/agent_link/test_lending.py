@@ -18,7 +18,7 @@ def test_an_errand_does_not_wait_for_one_that_is_blocked():
 
 
 def test_a_thread_that_is_idle_is_lent_again():
-    lender, threads = Lender(idle_seconds=WAIT), []
+    lender, threads = Lender(), []
     lender.run(lambda: threads.append(threading.current_thread()))
     wait_until(lambda: lender._idle == 1)
 
@@ -28,19 +28,26 @@ def test_a_thread_that_is_idle_is_lent_again():
     assert threads[0] is threads[1]
 
 
-def test_an_idle_thread_ends_and_the_next_errand_gets_a_new_one():
-    lender, threads = Lender(idle_seconds=0.01), []
-    lender.run(lambda: threads.append(threading.current_thread()))
-    wait_until(lambda: threads and not threads[0].is_alive())
+def test_threads_beyond_those_that_may_wait_end_when_they_are_done():
+    lender, threads, gate = Lender(most_idle=1), [], threading.Event()
 
-    lender.run(lambda: threads.append(threading.current_thread()))
+    def errand():
+        threads.append(threading.current_thread())
+        gate.wait(WAIT)
 
-    wait_until(lambda: len(threads) == 2)
-    assert threads[0] is not threads[1]
+    for _ in range(3):
+        lender.run(errand)
+    wait_until(lambda: len(threads) == 3)
+    gate.set()
+
+    wait_until(lambda: sum(thread.is_alive() for thread in threads) == 1)
+    lender.run(errand)
+    wait_until(lambda: len(threads) == 4)
+    assert threads[3] in threads[:3]
 
 
-def test_no_errand_is_lost_when_threads_give_up_in_the_same_moment():
-    lender, done = Lender(idle_seconds=0.0005), []
+def test_no_errand_is_lost_when_threads_end_in_the_same_moment():
+    lender, done = Lender(most_idle=0), []
     for number in range(2000):
         lender.run(lambda number=number: done.append(number))
 

@@ -9,7 +9,8 @@ from joserfc.jwk import RSAKey
 
 from rm.domain.oidc import RoleValues
 from rm.services import oidc_transport
-from rm.services.oidc_provider import Client, Provider
+from rm.services.oidc_client import Client
+from rm.services.oidc_provider import NetworkProvider
 from rm.services.oidc_refusals import ProviderAway, SignInRefused
 from rm.store.models import AuditEntry, User
 from tests.oidc.conftest import Person, query
@@ -48,10 +49,10 @@ def reasons():
     return [entry.payload["reason"] for entry in query]
 
 
-def asker(hostile: HostileProvider) -> Provider:
+def asker(hostile: HostileProvider) -> NetworkProvider:
     """This server's side, without a server."""
     roles = RoleValues(admin=("rm-admins",))
-    return Provider(
+    return NetworkProvider(
         Client(
             issuer=hostile.issuer, id=CLIENT_ID, secret=CLIENT_SECRET, scopes="openid", role_claim="groups",
             roles=roles, username_claim="preferred_username", label="x", redirect_uri="http://localhost/back",

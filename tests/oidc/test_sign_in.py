@@ -280,7 +280,7 @@ def test_a_provider_that_is_down_is_told_and_a_password_still_opens(person, prov
 def create_other(erin):
     """A browser of the same server, whose provider was never asked before."""
     app = erin.ours.client.application
-    app.extensions["rm"].oidc = oidc_provider.Provider(app.extensions["rm"].oidc.client)
+    app.extensions["rm"].oidc = oidc_provider.NetworkProvider(app.extensions["rm"].oidc.client)
     return Browser(app.test_client())
 
 

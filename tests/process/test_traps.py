@@ -234,6 +234,14 @@ def test_the_configuration_file_imports_no_models():
     assert result.stdout.strip() == "False"
 
 
+def test_a_server_without_a_provider_loads_nothing_to_sign_in_with_one():
+    program = "import sys, rm.factory; print(sorted({'authlib', 'joserfc', 'requests', 'apprise'} & set(sys.modules)))"
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "[]"
+
+
 def test_a_flood_of_reports_slows_its_sender_and_nobody_else(serve, tmp_path):
     server = serve()
     admit = enrol(server, tmp_path / "data")
