@@ -63,7 +63,8 @@ def ws_agent(ws: Any) -> None:
     """One agent's conversation, for as long as its socket lasts."""
     registry: AgentRegistry = current_app.extensions["rm_agents"]
     release_connection: Callable[[], None] = current_app.extensions["rm_release_connection"]
-    host_id = g.agent_host.id
+    # popped: the row would stay in memory for as long as the connection lasts
+    host_id = g.pop("agent_host").id
     address = request.remote_addr or ""
     # The request lasts for hours; a session opens a connection only around real work.
     release_connection()
