@@ -141,6 +141,15 @@ def list_for_repository(repository_id: str) -> list[Host]:
     return list(Host.select().where(Host.repository == repository_id).order_by(Host.name))
 
 
+def users_of(repository_ids: Sequence[str]) -> dict[str, list[Host]]:
+    """The hosts that use each of these repositories, by name; with no more than id, name and repository."""
+    found: dict[str, list[Host]] = {}
+    query = Host.select(Host.id, Host.name, Host.repository).where(Host.repository.in_(repository_ids))
+    for host in query.order_by(Host.name):
+        found.setdefault(host.repository_id, []).append(host)
+    return found
+
+
 def find_like(machine_id: str, *, but: str) -> Host | None:
     """Another host with the same machine id, to be shown as "looks like"; never an identity."""
     if not machine_id:

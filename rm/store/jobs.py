@@ -1,5 +1,6 @@
 """Named queries about jobs and their logs."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from peewee import fn
@@ -86,6 +87,15 @@ def open_for_repository(repository_id: str, *, limit: int = 50) -> list[Job]:
     """The queued and running jobs at a repository, oldest first, with their hosts."""
     query = Job.select(Job, Host).join(Host).where(Job.repository == repository_id, Job.state != "finished")
     return list(query.order_by(Job.id).limit(limit))
+
+
+def open_of_repositories(repository_ids: Sequence[str]) -> dict[str, list[Job]]:
+    """The queued and running jobs at each of these repositories, oldest first, with their hosts."""
+    found: dict[str, list[Job]] = {}
+    query = Job.select(Job, Host).join(Host).where(Job.repository.in_(repository_ids), Job.state != "finished")
+    for job in query.order_by(Job.id):
+        found.setdefault(job.repository_id, []).append(job)
+    return found
 
 
 def list_for_repository(repository_id: str, *, limit: int = 10) -> list[Job]:

@@ -32,6 +32,11 @@ def list_all() -> list[Repository]:
     return list(Repository.select().order_by(Repository.name))
 
 
+def count() -> int:
+    """How many there are."""
+    return int(Repository.select().count())
+
+
 def list_page(*, limit: int, offset: int = 0, scope: Sequence[str] = ()) -> list[Repository]:
     """One page of repositories by name; with a `scope` those that hosts with one of these tags use."""
     query = Repository.select()

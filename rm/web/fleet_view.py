@@ -162,6 +162,11 @@ class SharedParts:
                 found[host_id] = kept[1] if kept is not None and kept[0] == stamp and self.row_seconds else None
                 if found[host_id] is None:
                     missing.append((host_id, stamp))
+        if missing:
+            self._render(missing, found, now)
+        return [fragment for fragment in found.values() if fragment is not None]
+
+    def _render(self, missing: list[tuple[str, str]], found: dict[str, Fragment | None], now: datetime) -> None:
         rows = hosts.rows_of([host_id for host_id, _ in missing], now=now)
         chips = update_view.chips([row.host for row in rows])
         for row in rows:
@@ -170,7 +175,6 @@ class SharedParts:
             fragment = found[host_id]
             if fragment is not None:
                 self._keep(host_id, stamp, fragment)
-        return [fragment for fragment in found.values() if fragment is not None]
 
     def _keep(self, host_id: str, stamp: str, fragment: Fragment) -> None:
         with self._lock:

@@ -97,8 +97,8 @@ def job(job_id: str) -> Response:
 @live.get("/repositories")
 @allows("fleet.view")
 def repository_list() -> Response:
-    """The rows of the list of repositories."""
-    return stream(RepositoriesView(_app()))
+    """The rows of a page of the list of repositories."""
+    return stream(RepositoriesView(_app(), page=context.page_number()))
 
 
 @live.get("/repositories/<repository_id>")

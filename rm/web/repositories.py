@@ -21,10 +21,11 @@ blueprint = Blueprint("repositories", __name__)
 @blueprint.get("/repositories")
 @allows("fleet.view")
 def index() -> Response:
-    """All repositories, with the hosts that use them."""
+    """A page of the repositories, with the hosts that use them."""
+    number = context.page_number()
     return page(
-        "repositories/list.html", section="repositories", live_url="/live/repositories",
-        **repository_view.list_values(),
+        "repositories/list.html", section="repositories", live_url=f"/live/repositories?page={number}",
+        **repository_view.list_values(page=number),
     )  # fmt: skip
 
 

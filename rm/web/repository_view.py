@@ -14,20 +14,38 @@ from rm.store.models import Host, Repository
 from rm.web import fragments, maintenance_view, repository_growth
 from rm.web.fragments import Fragment
 
+PAGE_SIZE = 50
 UNSEEN = (HostSeen, JobLogGrew, JobProgressed)
 
 
-def list_values() -> dict[str, Any]:
-    """What the list shows."""
+def list_values(*, page: int) -> dict[str, Any]:
+    """What a page of the list shows, by a fixed number of queries."""
+    total = repositories.count()
+    # behind the last page is the last page: it would be a lie that there are none
+    page = min(page, max(1, -(-total // PAGE_SIZE)))
+    found = repositories.list_page(limit=PAGE_SIZE, offset=(page - 1) * PAGE_SIZE)
+    ids = [repository.id for repository in found]
+    users, open_jobs = hosts.users_of(ids), jobs.open_of_repositories(ids)
+    rows = [
+        {
+            "repository": repository,
+            "hosts": users.get(repository.id, []),
+            "open_jobs": open_jobs.get(repository.id, []),
+        }
+        for repository in found
+    ]
+    return {"rows": rows, "pager": _pager(page, total)}
+
+
+def _pager(page: int, total: int) -> dict[str, str]:
+    first, last = (page - 1) * PAGE_SIZE + 1, min(page * PAGE_SIZE, total)
+    said = f"{counted(total, 'repository', 'repositories')}, by name"
     return {
-        "rows": [
-            {
-                "repository": repository,
-                "hosts": hosts.list_for_repository(repository.id),
-                "open_jobs": jobs.open_for_repository(repository.id),
-            }
-            for repository in repositories.list_all()
-        ]
+        "said": f"{first:,} to {last:,} of {said}" if total > PAGE_SIZE else said,
+        "previous": f"/repositories?page={page - 1}" if page > 1 else "",
+        "previous_word": "Previous",
+        "next": f"/repositories?page={page + 1}" if last < total else "",
+        "next_word": "Next",
     }
 
 
@@ -134,12 +152,14 @@ class RepositoryView:
 class RepositoriesView:
     """One open tab of the list."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, *, page: int) -> None:
         self._app = app
+        self._page = page
         self.is_behind = False
 
     def everything(self, now: datetime) -> list[Fragment]:
-        return [fragments.render(self._app, "repositories/_table.html", list_values(), target="#repositories")]
+        found = list_values(page=self._page)
+        return [fragments.render(self._app, "repositories/_table.html", found, target="#repositories")]
 
     def changed(self, events: Iterable[Event], now: datetime) -> list[Fragment]:
         """The list, unless nothing that it shows can have changed."""

@@ -1,8 +1,5 @@
 """The fleet page of a big fleet: filters, pages, and what it costs."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -19,6 +16,7 @@ from rm.web.fleet_view import FleetView, Query, SharedParts
 from tests import cast
 from tests.cast import EnrolledHost
 from tests.web.conftest import Browser, Page
+from tests.web.statements import statements
 
 MOST_BYTES = 60_000
 DAYS = [(cast.NOW - timedelta(days=back)).strftime("%Y-%m-%d") for back in range(30)]
@@ -68,26 +66,6 @@ def add_hosts(count: int) -> list[str]:
         days = [{"host": host_id, "day": day, "succeeded": int(day != DAYS[n % 30])} for day in DAYS]
         BackupDay.insert_many(days).execute()
     return ids
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """The SQL that is run inside the block."""
-    found: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(str(record.msg))
-
-    log, collector = logging.getLogger("peewee"), Collector()
-    level = log.level
-    log.addHandler(collector)
-    log.setLevel(logging.DEBUG)
-    try:
-        yield found
-    finally:
-        log.setLevel(level)
-        log.removeHandler(collector)
 
 
 def shown(page: Page) -> list[str]:
@@ -223,6 +201,9 @@ def test_what_happens_to_hosts_elsewhere_renders_no_row(
     shared = SharedParts(app, parts.bus)
     view = FleetView(app, shared, Query())
     view.everything(cast.NOW)
+    with statements() as found:
+        assert len(shared.rows(view._ids, cast.NOW)) == 50
+    assert found == []
     elsewhere = next(host_id for host_id in ids if host_id not in view._ids)
 
     for event in (HostSeen(elsewhere), HostSeen(view._ids[0])):

@@ -7,6 +7,7 @@ import pytest
 from rm.events import EventBus
 from rm.runtime import Runtime
 from rm.services import repositories as service
+from rm.shared.ids import new_ulid
 from rm.shared.protocol import BrowseResult, CommandBrowse
 from rm.store import repositories
 from rm.store.models import Host, Job, Repository, Snapshot
@@ -14,6 +15,7 @@ from rm.store.vault import Vault
 from tests import cast
 from tests.cast import EnrolledHost
 from tests.web.conftest import Browser
+from tests.web.statements import statements
 
 FORM = {
     "name": "attic", "location": "rest:https://backup.example.net/web1", "password": "sesame-one",
@@ -149,6 +151,33 @@ def test_the_list_shows_where_who_and_what_is_open(
 
     for words in ("store of web1", "rest:http://127.0.0.1:8000/repo", "append-only", "2.0 KiB", "7", "Check", "Queued"):
         assert words in row
+
+
+def add_repositories(count: int) -> None:
+    for n in range(count):
+        Repository.insert(
+            id=new_ulid(), name=f"store {n:03}", location=f"/srv/{n}", password_sealed=b"x", created_at=cast.NOW,
+            changed_at=cast.NOW,
+        ).execute()  # fmt: skip
+
+
+def test_the_list_is_read_a_page_at_a_time_by_a_fixed_number_of_queries(charlie: Browser, shared: str) -> None:
+    with statements() as few:
+        charlie.get("/repositories")
+    add_repositories(119)
+
+    with statements() as many:
+        first = charlie.get("/repositories")
+    last = charlie.get("/repositories?page=3")
+
+    assert len(many) == len(few)
+    assert "1 to 50 of 120 repositories, by name" in first.text("#pager")
+    assert first.find("#pager a[rel=next]")["href"] == "/repositories?page=2"
+    assert len(last.soup.select("#repositories tbody tr")) == 20 and not last.has("#pager a[rel=next]")
+
+
+def test_behind_the_last_page_of_the_list_is_the_last_page(charlie: Browser, shared: str) -> None:
+    assert "store of web1" in charlie.get("/repositories?page=7").text("#repositories")
 
 
 def test_the_list_is_in_the_navigation_and_teaches_when_it_is_empty(charlie: Browser) -> None:
