@@ -14,7 +14,7 @@ from rm.store.quick_rows import AMONG, load
 
 
 def find(host_id: str) -> Host | None:
-    return Host.get_or_none(Host.id == host_id)
+    return quick_rows.by_id(Host, host_id)
 
 
 def list_by_ids(host_ids: Iterable[str]) -> list[Host]:

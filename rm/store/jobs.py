@@ -8,11 +8,12 @@ from peewee import fn
 from rm.domain.jobs import UPDATE
 from rm.errors import NotFound
 from rm.shared import ids
+from rm.store import quick_rows
 from rm.store.models import Host, Job, JobLogLine, JobSample
 
 
 def find(job_id: str) -> Job | None:
-    return Job.get_or_none(Job.id == job_id)
+    return quick_rows.by_id(Job, job_id)
 
 
 def owner_of(job_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Rows of a model by plain SQL, for pages of many: peewee takes longer over words and objects than SQLite to look."""
+"""Rows of a model by plain SQL, for pages of many and what each hello reads: peewee takes longer than SQLite to look."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -29,6 +29,11 @@ def load(model: type[AnyRow], where: str, *parameters: str) -> list[AnyRow]:
         row.__data__ = data
         found.append(row)
     return found
+
+
+def by_id(model: type[AnyRow], row_id: str) -> AnyRow | None:
+    """The row with this id, if there is one."""
+    return next(iter(load(model, "id = ?", row_id)), None)
 
 
 def ids(found: Iterable[str | None]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from peewee import fn
 
 from rm.errors import NotFound
-from rm.store import token_scope
+from rm.store import quick_rows, token_scope
 from rm.store.models import Host, Repository, RepositoryCredential
 
 EVERYDAY = "everyday"
@@ -13,7 +13,7 @@ MAINTENANCE = "maintenance"
 
 
 def find(repository_id: str | None) -> Repository | None:
-    return Repository.get_or_none(Repository.id == repository_id) if repository_id else None
+    return quick_rows.by_id(Repository, repository_id) if repository_id else None
 
 
 def get(repository_id: str) -> Repository:
