@@ -1,4 +1,4 @@
-"""Rows of a model by plain SQL, for pages of many and what each hello reads: peewee takes longer than SQLite to look."""
+"""Rows of a model by plain SQL, for pages of many and for hellos: peewee takes longer to ask than SQLite to look."""
 
 import json
 from collections.abc import Callable, Iterable
