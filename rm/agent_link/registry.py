@@ -36,6 +36,8 @@ class AgentRegistry:
         self._max_agents = max_agents
         self._lock = threading.Lock()
         self._sessions: dict[str, AgentSession] = {}
+        # Still open, though another took the place: nothing else ends one whose peer does not even take its close.
+        self._replaced: set[AgentSession] = set()
         self._questions: dict[str, _Question] = {}
         self._swaps: dict[str, deque[datetime]] = {}
         self._lender = Lender()
@@ -50,6 +52,8 @@ class AgentRegistry:
                 return False
             before = self._sessions.get(session.host_id)
             self._sessions[session.host_id] = session
+            if before is not None:
+                self._replaced.add(before)
             if before is not None and self._is_contested(before, session):
                 session.rival_address = before.address
         if before is not None:
@@ -67,6 +71,7 @@ class AgentRegistry:
     def leave(self, session: AgentSession) -> bool:
         """Forget a session; its open questions fail at once. False if a newer session took its place."""
         with self._lock:
+            self._replaced.discard(session)
             current = self._sessions.get(session.host_id)
             if current is not session:
                 return current is None
@@ -96,9 +101,11 @@ class AgentRegistry:
     def cut_stuck(self) -> int:
         """Cut the connections of peers that stopped reading or fell silent; returns how many."""
         now = time.monotonic()
-        sessions = list(self._sessions.values())
-        for session in sessions:
+        with self._lock:
+            current, replaced = list(self._sessions.values()), list(self._replaced)
+        for session in current:
             session.try_news_again()
+        sessions = [*current, *replaced]
         stuck = [session for session in sessions if session.is_stuck(now)]
         for session in stuck:
             log.warning("host %s stopped reading or fell silent; its connection is cut", session.host_id)

@@ -203,6 +203,10 @@ class AgentSession:
         )
         if not self._registry.join(self):
             return self._refuse(1012, "server restarts")
+        # A revocation between the hello and here found no session to close.
+        with database.connection():
+            if not presence.is_admitted(self.credential_hash):
+                return self._refuse(4403, "credential_refused")
         if self.rival_address is not None:
             self._report_rival(self.rival_address, now)
         self.refresh()

@@ -25,10 +25,15 @@ def admit(*, credential: str) -> Host:
     return found[0]
 
 
+def is_admitted(credential_hash: str) -> bool:
+    """Whether neither this credential nor its host was revoked or removed until now."""
+    return hosts.is_good_credential(credential_hash)
+
+
 def hello(bus: EventBus, *, host_id: str, credential_hash: str, hello: Hello, address: str, now: datetime) -> Host:
     """Note a new connection and what the agent says of itself; raises Unauthorised if it was revoked meanwhile."""
     with changes():
-        if hosts.find_by_credential(credential_hash) is None:
+        if not is_admitted(credential_hash):
             raise Unauthorised("This credential was revoked.", code="credential_refused")
         before = hosts.get(host_id)
         Host.update(

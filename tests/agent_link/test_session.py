@@ -30,6 +30,7 @@ from rm.shared.protocol import (
     Snapshot,
     SnapshotsReport,
 )
+from rm.store import database
 from rm.store.models import GroupVerdict, Host, Job, JobLogLine, Repository
 from rm.store.models import Snapshot as SnapshotRow
 from tests import cast
@@ -389,6 +390,21 @@ def test_a_removed_hosts_open_connection_closes_at_once(connect, bus, web1):
     assert ws.wait_closed() == 4403
 
 
+@pytest.mark.parametrize("end", [hosts.remove, hosts.revoke_credential], ids=["removed", "revoked"])
+def test_a_host_that_goes_between_its_hello_and_its_place_is_refused(connect, bus, web1, registry, monkeypatch, end):
+    named = {"typed_name": "web1"} if end is hosts.remove else {}
+    join = registry.join
+
+    def too_late(session):
+        with database.connection():
+            end(bus, host_id=web1.id, actor=ALICE, now=NOW, **named)
+        return join(session)
+
+    monkeypatch.setattr(registry, "join", too_late)
+
+    assert connect(web1).wait_closed() == 4403
+
+
 # ---- questions, snapshots, stats ----
 
 
@@ -426,9 +442,8 @@ def test_a_question_fails_at_once_when_the_connection_ends(connect, bus, parts, 
 
 
 def _try(bus, parts, host):
-    from rm.store.database import connection
 
-    with connection():
+    with database.connection():
         return try_on_host(bus, parts.agents, host_id=host.id, actor=BOB, now=NOW)
 
 
@@ -518,6 +533,22 @@ def test_a_peer_that_stopped_reading_or_fell_silent_is_cut(connect, web1, db1, r
     assert registry.cut_stuck() == 1
     reading.thread.join(WAIT)
     assert registry.count() == 0
+
+
+def test_a_replaced_connection_whose_peer_stopped_reading_is_cut_too(connect, web1, registry, monkeypatch):
+    replaced, is_over = connect(web1), threading.Event()
+    replaced.wait_for("config.set")
+    # the close frame finds no room, as in the buffer of a peer that does not read
+    monkeypatch.setattr(replaced, "close", lambda code, reason: is_over.wait(WAIT))
+    replaced.sock.sending_since = module.time.monotonic() - module.SEND_SECONDS - 1
+    newer = connect(web1)
+
+    assert registry.cut_stuck() == 1
+
+    is_over.set()
+    replaced.thread.join(WAIT)
+    assert not replaced.thread.is_alive()
+    assert newer.thread.is_alive() and registry.cut_stuck() == 0
 
 
 def test_news_that_could_not_be_read_are_told_later(connect, bus, web1, group, registry, monkeypatch):
