@@ -1,4 +1,4 @@
-"""Which hosts are on a page of the list, and in which order: plain SQL, for ten thousand of them are looked through."""
+"""Which hosts are on a page of the list, in which order, and how many: plain SQL, to look through ten thousand."""
 
 import json
 import re
@@ -16,8 +16,8 @@ STANDS = "revoked_at IS NULL"
 PROTECTED = "COALESCE(protected_until > ?, 0)"
 ONLINE = "(connected_at IS NOT NULL AND COALESCE(last_seen_at >= ?, 0))"
 BEHIND = "COALESCE(agent_seq < (SELECT seq FROM releases WHERE is_current AND withdrawn_at IS NULL), 0)"
-# the id comes last, so that the order is total and no host is on two pages or on none
 SHOWN = "id, name, revoked_at, protected_until"
+# the id comes last, so that the order is total and no host is on two pages or on none
 IN_ORDER = f"ORDER BY NOT ({STANDS}), CASE WHEN {STANDS} THEN {PROTECTED} ELSE 0 END, name, id LIMIT ? OFFSET ?"
 # The plus keeps SQLite at walking through the index of the list, which is quicker than looking up each id.
 TAGGED = "+id IN (SELECT host_id FROM host_tags WHERE tag = ?)"
@@ -75,20 +75,45 @@ def list_ids(
     return _searched(where, parameters, page) if q else _listed(where, parameters, page)
 
 
+def counts(*, now: datetime) -> dict[str, int]:
+    """How many hosts there are by state; "all" are those that are not revoked."""
+    columns = (STANDS, f"{STANDS} AND {PROTECTED}", f"{STANDS} AND {ONLINE}", f"{STANDS} AND {BEHIND}")
+    sums = ", ".join(f"COALESCE(SUM({column}), 0)" for column in columns)
+    query = f"SELECT COUNT(*), {sums} FROM hosts"  # noqa: S608 - constants of this module
+    moments = (instants.to_text(now), instants.to_text(now - health.OFFLINE_AFTER))
+    known, total, safe, connected, older = db.execute_sql(query, moments).fetchone()
+    return {
+        "all": total,
+        "protected": safe,
+        "problems": total - safe,
+        "online": connected,
+        "offline": total - connected,
+        "behind": older,
+        "revoked": known - total,
+    }
+
+
+def list_unprotected(*, now: datetime, limit: int = 3) -> list[str]:
+    """The first names of hosts that are not protected, the longest without a good backup first."""
+    condition, _ = STATUSES["problems"]
+    query = f"SELECT name FROM hosts WHERE {condition} ORDER BY last_good_at, name LIMIT ?"  # noqa: S608 - the same
+    return [name for (name,) in db.execute_sql(query, (instants.to_text(now), limit))]
+
+
 def _listed(where: str, parameters: tuple[str, ...], page: tuple[str | int, ...]) -> tuple[list[str], int]:
-    # only constants of this module are part of the text
-    found = db.execute_sql(f"SELECT id FROM hosts WHERE {where} {IN_ORDER}", (*parameters, *page)).fetchall()  # noqa: S608
+    query = f"SELECT id FROM hosts WHERE {where} {IN_ORDER}"  # noqa: S608 - constants of this module
+    found = db.execute_sql(query, (*parameters, *page)).fetchall()
     # each tag is of one host, so nothing needs to be looked up among the hosts
     counted = "host_tags WHERE tag = ?" if where == TAGGED else f"hosts WHERE {where}"
-    (total,) = db.execute_sql(f"SELECT COUNT(*) FROM {counted}", parameters).fetchone()  # noqa: S608
+    query = f"SELECT COUNT(*) FROM {counted}"  # noqa: S608 - the same
+    (total,) = db.execute_sql(query, parameters).fetchone()
     return [host_id for (host_id,) in found], total
 
 
 def _searched(where: str, parameters: tuple[str, ...], page: tuple[str | int, ...]) -> tuple[list[str], int]:
     """The same, with the texts compared once: the page and the count are taken from what was found."""
-    # only constants of this module are part of the text
     query = (
-        f"WITH RECURSIVE {KNOWN}, found AS MATERIALIZED (SELECT {SHOWN} FROM hosts WHERE {where})"  # noqa: S608
+        f"WITH RECURSIVE {KNOWN}, found AS MATERIALIZED (SELECT {SHOWN} FROM hosts WHERE {where})"  # noqa: S608 - the same
         f" SELECT NULL, COUNT(*) FROM found UNION ALL SELECT id, 0 FROM (SELECT id FROM found {IN_ORDER})"
     )
     (_, total), *found = db.execute_sql(query, (*parameters, *page)).fetchall()

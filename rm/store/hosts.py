@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from peewee import Case, Expression, fn
+from peewee import fn
 
-from rm.domain import health
 from rm.errors import NotFound
 from rm.store import quick_rows
 from rm.store.database import db
 from rm.store.host_rows import HostRow, rows
-from rm.store.models import Host, HostCredential, HostTag, Release
+from rm.store.models import Host, HostCredential, HostTag
 from rm.store.quick_rows import AMONG, load
 
 
@@ -75,22 +74,6 @@ def is_good_credential(credential_hash: str) -> bool:
     return db.execute_sql(query, (credential_hash,)).fetchone() is not None
 
 
-def protected(now: datetime) -> Expression:
-    """The condition that a host is protected at this moment."""
-    return Host.revoked_at.is_null() & (Host.protected_until > now)
-
-
-def online(now: datetime) -> Expression:
-    """The condition that a host is online at this moment."""
-    return Host.connected_at.is_null(False) & (Host.last_seen_at >= now - health.OFFLINE_AFTER)
-
-
-def behind(now: datetime) -> Expression:
-    """The condition that a host runs an older release than the current one; unknown where there is none."""
-    seq = Release.select(Release.seq).where(Release.is_current, Release.withdrawn_at.is_null())
-    return Host.agent_seq < seq
-
-
 def row(host_id: str, *, now: datetime) -> HostRow:
     """One host as a list shows it; raises NotFound."""
     return rows([get(host_id)], now=now)[0]
@@ -102,39 +85,6 @@ def rows_of(host_ids: Sequence[str], *, now: datetime, with_history: bool = True
     return rows(
         [found[host_id] for host_id in host_ids if host_id in found], now=now, with_history=with_history
     )  # fmt: skip
-
-
-def counts(*, now: datetime) -> dict[str, int]:
-    """How many hosts there are by state; "all" are those that are not revoked."""
-    stands = Host.revoked_at.is_null()
-    one = Host.select(
-        fn.COUNT(Host.id),
-        fn.COALESCE(fn.SUM(_true(stands)), 0),
-        fn.COALESCE(fn.SUM(_true(protected(now))), 0),
-        fn.COALESCE(fn.SUM(_true(stands & online(now))), 0),
-        fn.COALESCE(fn.SUM(_true(stands & behind(now))), 0),
-    )
-    known, total, safe, connected, older = one.tuples().get()
-    return {
-        "all": total,
-        "protected": safe,
-        "problems": total - safe,
-        "online": connected,
-        "offline": total - connected,
-        "behind": older,
-        "revoked": known - total,
-    }
-
-
-def list_unprotected(*, now: datetime, limit: int = 3) -> list[str]:
-    """The first names of hosts that are not protected, the longest without a good backup first."""
-    query = (
-        Host.select(Host.name)
-        .where(Host.revoked_at.is_null() & ~_true(protected(now)))
-        .order_by(Host.last_good_at, Host.name)
-        .limit(limit)
-    )
-    return [host.name for host in query]
 
 
 def list_tags() -> list[tuple[str, int]]:
@@ -165,8 +115,3 @@ def find_like(machine_id: str, *, but: str) -> Host | None:
     if not machine_id:
         return None
     return Host.select().where(Host.machine_id == machine_id, Host.id != but, Host.revoked_at.is_null()).first()
-
-
-def _true(condition: Expression) -> Case:
-    # NULL compares as unknown; a host without any good backup must count as "no", not vanish.
-    return Case(None, ((condition, 1),), 0)

@@ -21,7 +21,7 @@ UNCOUNTED = (HostSeen, JobProgressed, JobLogGrew, UpdateChanged)
 
 def summary(now: datetime) -> dict[str, Any]:
     """Counts, the verdict, what needs somebody, jobs of the last day, what is stored, and the tags in use."""
-    counts = hosts.counts(now=now)
+    counts = host_list.counts(now=now)
     raised = alert_view.summary(now, shown=NEEDS_SHOWN)
     # what an alert tells is not told twice
     told = verdicts.told_unprotected(now)
@@ -37,7 +37,7 @@ def summary(now: datetime) -> dict[str, Any]:
         "needs": needs[:NEEDS_SHOWN],
         "verdict": health.fleet_verdict(
             counts,
-            tuple(hosts.list_unprotected(now=now)),
+            tuple(host_list.list_unprotected(now=now)),
             tuple(_in_short(row) for row in raised["incidents"]),
             raised["alert_count"],
         ),
@@ -101,7 +101,7 @@ class FleetSummary:
     def lamps(self, now: datetime) -> dict[str, Any]:
         """The lamps alone, which every page shows."""
         kept = self._fresh()
-        found: dict[str, Any] = lamps(hosts.counts(now=now)) if kept is None else kept["lamps"]
+        found: dict[str, Any] = lamps(host_list.counts(now=now)) if kept is None else kept["lamps"]
         return found
 
     @property

@@ -26,8 +26,8 @@ class Front:
     ca: Path
     server: Server
 
-    def get(self, path: str, **options: object) -> requests.Response:
-        return requests.get(f"{self.url}{path}", verify=str(self.ca), timeout=30, **options)  # type: ignore[arg-type]
+    def get(self, path: str, *, headers: dict[str, str] | None = None) -> requests.Response:
+        return requests.get(f"{self.url}{path}", verify=str(self.ca), timeout=30, headers=headers)
 
 
 def program(package: str, path: str) -> str:

@@ -8,7 +8,7 @@ from flask import Flask
 from rm.events import HostChanged, HostSeen, JobChanged
 from rm.runtime import Runtime
 from rm.shared.ids import new_ulid
-from rm.store import hosts
+from rm.store import host_list
 from rm.store.models import BackupDay, GroupVerdict, Host, HostTag, Job, Repository, SourceGroup
 from rm.web import fleet_summary, fleet_view
 from rm.web.fleet_summary import FleetSummary
@@ -163,7 +163,7 @@ def test_revoked_hosts_come_last_and_count_neither_as_problems_nor_as_offline(
     assert shown(alice.get("/")) == [web1.id, db1.id]
     assert shown(alice.get("/?status=offline")) == [web1.id]
     assert shown(alice.get("/?status=revoked")) == [db1.id]
-    assert hosts.counts(now=cast.NOW) == {
+    assert host_list.counts(now=cast.NOW) == {
         "all": 1, "protected": 0, "problems": 1, "online": 0, "offline": 1, "behind": 0, "revoked": 1
     }  # fmt: skip
 
