@@ -43,7 +43,7 @@ def seed(data_dir: Path, *, hosts: int, job_state: str = "", history: bool = Fal
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = data_dir / "restic-manager.db"
     migrate(file, now=now)
-    sealed = _sealed(file, data_dir / "secret.key")
+    repositories = _repositories(file, data_dir / "secret.key", hosts)
     fleet = [
         SeededHost(
             host_id=new_ulid(),
@@ -60,7 +60,7 @@ def seed(data_dir: Path, *, hosts: int, job_state: str = "", history: bool = Fal
         if job_state:
             _open_jobs(database, fleet, job_state, now)
         if history:
-            _history(database, fleet, sealed, now)
+            _history(database, fleet, repositories, now)
     return fleet
 
 
@@ -75,11 +75,13 @@ def mark_online(data_dir: Path, *, but_every: int) -> None:
         )
 
 
-def _sealed(file: Path, key_file: Path) -> bytes:
-    """Some password, sealed with the key file that the server is going to use."""
+def _repositories(file: Path, key_file: Path, hosts: int) -> list[tuple[str, bytes]]:
+    """The id of one repository for ten hosts, and its password as the server's key file opens it."""
+    found = [new_ulid() for _ in range(max(1, hosts // 10))]
     open_database(file)
     with connection():
-        sealed = open_vault(key_file).seal("bench", place="bench")
+        vault = open_vault(key_file)
+        sealed = [(one, vault.seal("bench", place=f"repositories:{one}:password")) for one in found]
     db.close()
     return sealed
 
@@ -135,14 +137,16 @@ def _open_jobs(database: sqlite3.Connection, fleet: list[SeededHost], state: str
     )
 
 
-def _history(database: sqlite3.Connection, fleet: list[SeededHost], sealed: bytes, now: datetime) -> None:
+def _history(
+    database: sqlite3.Connection, fleet: list[SeededHost], sealed: list[tuple[str, bytes]], now: datetime
+) -> None:
     at = instants.to_text(now - 40 * DAY)
-    repositories = [(new_ulid(), f"repository {number}") for number in range(max(1, len(fleet) // 10))]
+    repositories = [(one, f"repository {number}", password) for number, (one, password) in enumerate(sealed)]
     database.executemany(
         "INSERT INTO repositories (id, name, location, password_sealed, total_bytes, snapshot_count, stats_at,"
         " created_at, changed_at) VALUES (?1, ?2, 'rest:https://backup.example.net/' || ?2, ?4, 734003200, 30,"
         " ?3, ?3, ?3)",
-        [(repository_id, name, at, sealed) for repository_id, name in repositories],
+        [(repository_id, name, at, password) for repository_id, name, password in repositories],
     )
     database.executemany(
         "UPDATE hosts SET repository_id = ? WHERE id = ?",
