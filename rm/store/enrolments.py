@@ -5,6 +5,7 @@ from datetime import datetime
 from peewee import fn
 
 from rm.errors import NotFound
+from rm.store import quick_rows
 from rm.store.models import Enrolment, EnrolmentToken, Host, HostCredential
 
 
@@ -93,9 +94,5 @@ def in_use_since(host_id: str) -> datetime | None:
 
 def undelivered(host_id: str) -> HostCredential | None:
     """The renewal of the host's credential that it has not used yet."""
-    return HostCredential.get_or_none(
-        HostCredential.host == host_id,
-        HostCredential.revoked_at.is_null(),
-        HostCredential.first_used_at.is_null(),
-        HostCredential.plain_sealed.is_null(False),
-    )
+    where = "host_id = ? AND revoked_at IS NULL AND first_used_at IS NULL AND plain_sealed IS NOT NULL LIMIT 1"
+    return quick_rows.first(HostCredential, where, host_id)

@@ -44,7 +44,7 @@ def get_reporter(host_id: str) -> Host:
 
 def wanted_versions(host_id: str) -> tuple[int, int]:
     """Which configuration and which schedules a host is to have; raises NotFound. Quick to read."""
-    found = Host.select(Host.config_version, Host.schedule_version).where(Host.id == host_id).tuples().first()
+    found = db.execute_sql("SELECT config_version, schedule_version FROM hosts WHERE id = ?", (host_id,)).fetchone()
     if found is None:
         raise NotFound("There is no such host.", help="It may have been removed. The fleet page lists all hosts.")
     return found

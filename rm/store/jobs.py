@@ -9,6 +9,7 @@ from rm.domain.jobs import UPDATE
 from rm.errors import NotFound
 from rm.shared import ids
 from rm.store import quick_rows
+from rm.store.database import db
 from rm.store.models import Host, Job, JobLogLine, JobSample
 
 
@@ -43,7 +44,7 @@ def count_for_host(host_id: str) -> int:
 
 def open_for_host(host_id: str) -> list[Job]:
     """The queued and running jobs of a host, oldest first."""
-    return list(Job.select().where(Job.host == host_id, Job.state != "finished").order_by(Job.id))
+    return quick_rows.load(Job, "host_id = ? AND state <> 'finished' ORDER BY id", host_id)
 
 
 def count_open_fired(host_id: str) -> int:
@@ -60,7 +61,8 @@ def count_fired_on(host_id: str, due_at: datetime, *, most: int) -> int:
 
 
 def has_open(host_id: str) -> bool:
-    return Job.select(Job.id).where(Job.host == host_id, Job.state != "finished").exists()
+    query = "SELECT 1 FROM jobs WHERE host_id = ? AND state <> 'finished' LIMIT 1"
+    return db.execute_sql(query, (host_id,)).fetchone() is not None
 
 
 def list_for_dispatch(host_id: str) -> list[Job]:

@@ -31,9 +31,14 @@ def load(model: type[AnyRow], where: str, *parameters: str) -> list[AnyRow]:
     return found
 
 
+def first(model: type[AnyRow], where: str, *parameters: str) -> AnyRow | None:
+    """The first row for which this SQL holds, if there is one."""
+    return next(iter(load(model, where, *parameters)), None)
+
+
 def by_id(model: type[AnyRow], row_id: str) -> AnyRow | None:
     """The row with this id, if there is one."""
-    return next(iter(load(model, "id = ?", row_id)), None)
+    return first(model, "id = ?", row_id)
 
 
 def ids(found: Iterable[str | None]) -> str:

@@ -72,9 +72,7 @@ def list_hosts_without() -> list[Host]:
 
 def credential(repository_id: str, slot: str = EVERYDAY) -> RepositoryCredential | None:
     """What the backend is asked for in this slot, still sealed."""
-    return RepositoryCredential.get_or_none(
-        RepositoryCredential.repository == repository_id, RepositoryCredential.slot == slot
-    )
+    return quick_rows.first(RepositoryCredential, "repository_id = ? AND slot = ?", repository_id, slot)
 
 
 def has_maintenance(repository_id: str) -> bool:

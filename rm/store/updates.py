@@ -11,7 +11,8 @@ from rm.domain.update_attempt import OPEN
 from rm.domain.update_timing import QUEUE, Timing
 from rm.domain.update_verdict import HostFacts, ReleaseFacts, Verdict, verdict_for_host
 from rm.errors import NotFound
-from rm.store import releases
+from rm.shared import instants
+from rm.store import quick_rows, releases
 from rm.store.models import FleetUpdate, Host, OrphanResult, Release, Setting, UpdateAttempt, UpdateEvent
 
 TIMING = "update_timing"
@@ -34,8 +35,10 @@ def get(job_id: str) -> UpdateAttempt:
 
 def open_for_host(host_id: str) -> UpdateAttempt | None:
     """The one attempt that has not ended, with its host."""
-    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host)
-    return query.where(UpdateAttempt.host == host_id, IS_OPEN).first()
+    found = quick_rows.first(UpdateAttempt, f"host_id = ? AND {IS_OPEN.sql}", host_id)
+    if found is not None:
+        found.__rel__["host"] = quick_rows.by_id(Host, host_id)
+    return found
 
 
 def last_for_host(host_id: str) -> UpdateAttempt | None:
@@ -67,19 +70,11 @@ def list_open() -> list[UpdateAttempt]:
 
 def list_to_cancel(host_id: str, *, now: datetime) -> list[UpdateAttempt]:
     """The attempts that were cancelled here after the host had their order, and that it has not given up itself."""
-    return list(
-        UpdateAttempt.select()
-        .where(
-            UpdateAttempt.host == host_id,
-            UpdateAttempt.state == "cancelled",
-            UpdateAttempt.cancel_requested_at.is_null(False),
-            UpdateAttempt.last_sign_at.is_null(False),
-            UpdateAttempt.phase != "cancelled",
-            UpdateAttempt.created_at > now - 2 * QUEUE,
-        )
-        .order_by(UpdateAttempt.epoch.desc())
-        .limit(5)
+    where = (
+        "host_id = ? AND state = 'cancelled' AND cancel_requested_at IS NOT NULL AND last_sign_at IS NOT NULL"
+        " AND phase <> 'cancelled' AND created_at > ? ORDER BY epoch DESC LIMIT 5"
     )
+    return quick_rows.load(UpdateAttempt, where, host_id, instants.to_text(now - 2 * QUEUE))
 
 
 def last_committed(host_id: str, *, since: datetime) -> UpdateAttempt | None:

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from peewee import Field, Model
+from peewee import Field, FieldAlias, Model, ModelSelect
 
 from rm.shared import instants
 from rm.store.database import db
@@ -35,9 +35,32 @@ class JsonField(Field):
         return None if value is None else [] if value == "[]" else json.loads(value)
 
 
+def _is_column(selected: Any) -> bool:
+    return isinstance(selected, Field) and not isinstance(selected, FieldAlias)
+
+
+class RowSelect(ModelSelect):
+    """A select whose list of columns is written out at once.
+
+    peewee builds a tree for each column and walks it; with rows of fifty columns that took a third of a busy server.
+    """
+
+    def __sql_selection__(self, ctx: Any, is_subquery: bool = False) -> Any:
+        if is_subquery or not all(map(_is_column, self._returning)):
+            return super().__sql_selection__(ctx, is_subquery)
+        names = ctx.alias_manager
+        columns = (f'"{names[one.model._meta.table]}"."{one.column_name}"' for one in self._returning)
+        return ctx.literal(", ".join(columns))
+
+
 class Row(Model):
     class Meta:
         database = db
         # save() would write every field and so undo what another greenlet changed meanwhile
         only_save_dirty = True
         legacy_table_names = False
+
+    @classmethod
+    def select(cls, *fields: Any) -> RowSelect:
+        """As peewee's own, quicker to ask."""
+        return RowSelect(cls, fields or cls._meta.sorted_fields, is_default=not fields)
