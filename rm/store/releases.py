@@ -1,6 +1,7 @@
 """Named queries about releases, and about whom this server and its hosts trust for them."""
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from peewee import fn
@@ -8,6 +9,7 @@ from peewee import fn
 from rm.errors import NotFound
 from rm.shared.minisign import PublicKey
 from rm.shared.release import Artifact, pick
+from rm.store.database import db
 from rm.store.models import Host, Keyset, Release, Setting
 
 ROOT_KEYS = "release_root_keys"
@@ -91,14 +93,19 @@ def newest_keyset() -> Keyset | None:
 
 def root_keys() -> tuple[PublicKey, ...]:
     """The root keys that are pinned; none before the first import."""
-    stored = Setting.get_or_none(Setting.name == ROOT_KEYS)
-    return tuple(PublicKey.parse(text) for text in json.loads(stored.value)) if stored else ()
+    stored = db.execute_sql("SELECT value FROM settings WHERE name = ?", (ROOT_KEYS,)).fetchone()
+    return _parsed(stored[0]) if stored else ()
+
+
+@lru_cache(maxsize=2)
+def _parsed(stored: str) -> tuple[PublicKey, ...]:
+    return tuple(PublicKey.parse(text) for text in json.loads(stored))
 
 
 def trust() -> dict[str, Any]:
-    """Whom a host that enrols now is to trust."""
-    newest = newest_keyset()
-    return {"root_keys": [key.text for key in root_keys()], "keyset_version": newest.version if newest else 0}
+    """Whom a host that enrols now is to trust. Quick to read: it goes out with each configuration."""
+    (newest,) = db.execute_sql("SELECT coalesce(max(version), 0) FROM keysets").fetchone()
+    return {"root_keys": [key.text for key in root_keys()], "keyset_version": newest}
 
 
 # ---- changes that another process made ----

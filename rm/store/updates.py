@@ -22,7 +22,7 @@ IS_OPEN = SQL(f"state IN ({', '.join(repr(state) for state in OPEN)})")
 
 def find(job_id: str) -> UpdateAttempt | None:
     """The attempt with its host."""
-    return UpdateAttempt.select(UpdateAttempt, Host).join(Host).where(UpdateAttempt.job == job_id).first()
+    return _with_host(quick_rows.first(UpdateAttempt, "job_id = ?", job_id))
 
 
 def get(job_id: str) -> UpdateAttempt:
@@ -35,16 +35,18 @@ def get(job_id: str) -> UpdateAttempt:
 
 def open_for_host(host_id: str) -> UpdateAttempt | None:
     """The one attempt that has not ended, with its host."""
-    found = quick_rows.first(UpdateAttempt, f"host_id = ? AND {IS_OPEN.sql}", host_id)
-    if found is not None:
-        found.__rel__["host"] = quick_rows.by_id(Host, host_id)
-    return found
+    return _with_host(quick_rows.first(UpdateAttempt, f"host_id = ? AND {IS_OPEN.sql}", host_id))
 
 
 def last_for_host(host_id: str) -> UpdateAttempt | None:
     """The attempt that was ordered last, with its host."""
-    query = UpdateAttempt.select(UpdateAttempt, Host).join(Host).where(UpdateAttempt.host == host_id)
-    return query.order_by(UpdateAttempt.epoch.desc()).first()
+    return _with_host(quick_rows.first(UpdateAttempt, "host_id = ? ORDER BY epoch DESC LIMIT 1", host_id))
+
+
+def _with_host(found: UpdateAttempt | None) -> UpdateAttempt | None:
+    if found is not None:
+        found.__rel__["host"] = quick_rows.by_id(Host, found.host_id)
+    return found
 
 
 def list_for_fleet_update(fleet_update_id: str) -> list[UpdateAttempt]:
