@@ -1,4 +1,4 @@
-"""Writes docs/protocol.md from rm/shared/protocol.py; a test checks that the page is current."""
+"""Writes docs/protocol.md from rm/shared/protocol; a test checks that the page is current."""
 
 import dataclasses
 import inspect
@@ -48,7 +48,7 @@ def page() -> str:
 
 _INTRODUCTION = f"""# The protocol between agent and server
 
-*Generated from `rm/shared/protocol.py` by `make docs`; edit that module, not this page.*
+*Generated from `rm/shared/protocol/` by `make docs`; edit that package, not this page.*
 
 An agent opens a WebSocket to `/ws/agent` with `Authorization: Bearer <host credential>`, without compression.
 Both sides send JSON text frames of at most 1 MiB:
