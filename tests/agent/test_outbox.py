@@ -32,12 +32,12 @@ def kinds(outbox: Outbox) -> list[str]:
 
 def full(outbox: Outbox) -> None:
     """Let SQLite refuse to grow, as on a full disk."""
-    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    pages = outbox._file._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._file._db.execute(f"PRAGMA max_page_count = {pages}")
 
 
 def roomy(outbox: Outbox) -> None:
-    outbox._db.execute("PRAGMA max_page_count = 1000000")
+    outbox._file._db.execute("PRAGMA max_page_count = 1000000")
 
 
 def test_reports_keep_their_order_and_their_ids_over_a_restart(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_list_of_snapshots_takes_the_place_of_the_one_before(tmp_path: Path) -
 def test_a_list_that_a_full_disk_refuses_takes_the_place_of_the_one_before_when_there_is_room(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "outbox.db")
     outbox.add_all(listing("r"))
-    outbox._reserve.unlink()
+    outbox._file._reserve.unlink()
     full(outbox)
     outbox.add_all([batch(ids.new_ulid(), 1, count=500), *listing("r")])
     outbox.add_all(newest := listing("r"))
