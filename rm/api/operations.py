@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from flask import Response, current_app, make_response, request
 
-from rm.api import caller, shapes
+from rm.api import caller, documents, shapes
 from rm.api.shapes import Shape
 from rm.errors import Invalid
 from rm.runtime import runtime
@@ -107,12 +107,7 @@ def _body(declared: Operation) -> dict[str, Any]:
         return {}
     if not declared.is_body_needed and not request.get_data(cache=True):
         return {}
-    try:
-        found = request.get_json(force=True, silent=True)
-    except RecursionError:
-        found = None
-    if not isinstance(found, dict):
-        raise Invalid({"body": "Send a JSON object."}, "The body must be a JSON object.")
+    found = documents.body()
     if wrong := shapes.problems(found, declared.body):
         raise _invalid(wrong)
     return found

@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from rm.domain.actors import Actor
 from rm.errors import Gone, Invalid, Unauthorised
@@ -187,12 +188,7 @@ def create_host(*, applicant: Applicant, by: str, address: str, now: datetime) -
     host: Host = Host.create(
         id=new_ulid(),
         name=applicant.hostname,
-        hostname=applicant.hostname,
-        os=applicant.os,
-        arch=applicant.arch,
-        machine_id=applicant.machine_id,
-        agent_version=applicant.agent_version,
-        agent_seq=applicant.agent_seq,
+        **_described(applicant),
         enrolled_at=now,
         enrolled_by=by,
         last_address=address,
@@ -200,15 +196,22 @@ def create_host(*, applicant: Applicant, by: str, address: str, now: datetime) -
     return host
 
 
+def _described(applicant: Applicant) -> dict[str, Any]:
+    """What a machine says of itself, as columns of its host."""
+    return {
+        "hostname": applicant.hostname,
+        "os": applicant.os,
+        "arch": applicant.arch,
+        "machine_id": applicant.machine_id,
+        "agent_version": applicant.agent_version,
+        "agent_seq": applicant.agent_seq,
+    }
+
+
 def _take_in_again(bus: EventBus, host_id: str, applicant: Applicant, address: str) -> Host:
     """The known host with what this machine says of itself; whoever still holds its old credential is out at once."""
     Host.update(
-        hostname=applicant.hostname,
-        os=applicant.os,
-        arch=applicant.arch,
-        machine_id=applicant.machine_id,
-        agent_version=applicant.agent_version,
-        agent_seq=applicant.agent_seq,
+        **_described(applicant),
         last_address=address,
         connected_at=None,
         config_applied=0,

@@ -57,9 +57,9 @@ def make(source: Path, target: Path) -> Verified:
         found = verify(part, version=schema_version(SCHEMA_FILE.read_text()))
         if found.last_audit_id < known:
             raise BackupFailed("The copy lacks entries that the database has; it was removed.")
-        _sync(part)
+        sync(part)
         os.rename(part, target)
-        _sync(target.parent)
+        sync(target.parent)
     except (OSError, sqlite3.Error) as error:
         raise BackupFailed(_why(error)) from error
     finally:
@@ -135,7 +135,8 @@ def _hashed(file: Path) -> str:
     return found.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk keep what was written to a file, or which names a directory has."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

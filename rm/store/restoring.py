@@ -66,7 +66,7 @@ def prepare(backup: Path, database_file: Path, key_file: Path, *, now: datetime)
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             database.execute("PRAGMA journal_mode = delete")
         _hand_over(part)
-        _sync(part)
+        backup_files.sync(part)
         return Prepared(part, taken_at, found.version, wanted, hosts, asked)
     except BackupFailed as error:
         _discard(part)
@@ -89,12 +89,12 @@ def swap(prepared: Prepared, database_file: Path, *, now: datetime) -> Path | No
         _fold_in(database_file)
         for suffix in ("", "-wal"):
             _keep(Path(f"{database_file}{suffix}"), Path(f"{aside}{suffix}"))
-        _sync(database_file.parent)
+        backup_files.sync(database_file.parent)
     # a log of the old database would be played into the new one
     for suffix in _BESIDE:
         Path(f"{database_file}{suffix}").unlink(missing_ok=True)
     os.rename(prepared.file, database_file)
-    _sync(database_file.parent)
+    backup_files.sync(database_file.parent)
     return aside
 
 
@@ -216,11 +216,3 @@ def _hand_over(part: Path) -> None:
 def _discard(part: Path) -> None:
     for suffix in ("", *_BESIDE):
         Path(f"{part}{suffix}").unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
