@@ -9,6 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 KINDS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
 
@@ -34,6 +35,21 @@ def test_there_is_a_form_for_bugs_and_one_for_features_and_no_way_around_them() 
     assert [form.stem for form in FORMS] == ["bug", "feature"]
     assert config["blank_issues_enabled"] is False
     assert (ROOT / ".github" / "pull_request_template.md").is_file()
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_an_action_of_a_workflow_is_named_by_its_commit_with_its_tag_behind_it(workflow: Path) -> None:
+    named = re.findall(r"uses: (.*)", workflow.read_text())
+
+    assert named
+    assert [one for one in named if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v[0-9.]+", one)] == []
+
+
+def test_an_image_of_the_end_to_end_tests_has_a_version() -> None:
+    stack = yaml.safe_load((ROOT / "e2e" / "compose.e2e.yml").read_text())
+    images = [one["image"] for one in stack["services"].values() if "build" not in one]
+
+    assert [one for one in images if one.partition(":")[2] in {"", "latest"}] == []
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
