@@ -1,19 +1,40 @@
-"""Releases in the database and hosts that speak of updates, for tests of attempts."""
+"""Releases in the database and hosts that speak of updates; its fixtures are there for conftests to take."""
 
 import hashlib
 from datetime import datetime, timedelta
 from typing import Any
+
+import pytest
 
 from rm.events import EventBus
 from rm.services import presence, updates
 from rm.shared.ids import new_ulid
 from rm.shared.protocol import Hello, UpdateProgress, UpdateResult
 from rm.store.models import Host, Keyset, Release, UpdateAttempt
-from tests.cast import NOW, EnrolledHost
+from tests.cast import BOB, NOW, EnrolledHost
 from tests.signing import signed_release
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 OLD_SHA256 = hashlib.sha256(b"the agent before").hexdigest()
+
+
+@pytest.fixture
+def release(app):
+    """A release that is current."""
+    return give_release()
+
+
+@pytest.fixture
+def online(bus, web1):
+    """web1, which runs the agent before that."""
+    says_hello(bus, web1)
+    return web1
+
+
+@pytest.fixture
+def attempt(bus, online, release):
+    """The update of web1 that bob ordered."""
+    return updates.order(bus, host_id=online.id, actor=BOB, now=NOW)
 
 
 def give_release(*, seq: int = 2, version: str = "0.2.0", now: datetime = NOW, **changed: Any) -> Release:

@@ -15,8 +15,18 @@ from rm.agent_link.session import AgentSession
 from rm.shared import protocol
 from rm.shared.ids import new_ulid
 from rm.store.database import db
+from tests import cast
+from tests.updating import release
+
+__all__ = ["release"]
 
 WAIT = 30
+
+
+@pytest.fixture
+def group(bus, vault, web1):
+    """web1's source group, with its repository."""
+    return cast.give_repository(bus, vault, web1)
 
 
 def wait_until(is_true, seconds=WAIT):
@@ -143,6 +153,8 @@ def connect(parts, registry, writer):
             greeting = {"protocol_version": 1, "agent_version": "0.1.0", "hostname": host.name} | fields
             ws.say_raw(json.dumps({"type": "hello", "id": new_ulid(), "payload": greeting}))
             ws.wait_for("welcome")
+            # the welcome leaves before the session has its place
+            wait_until(lambda: registry._sessions.get(host.id) is session or not ws.connected)
         ws.thread = thread
         return ws
 

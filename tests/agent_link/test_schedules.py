@@ -29,11 +29,6 @@ ABLE = {"features": ["schedules"]}
 
 
 @pytest.fixture
-def group(bus, vault, web1):
-    return cast.give_repository(bus, vault, web1)
-
-
-@pytest.fixture
 def plan(bus, vault, web1, group):
     def plan(**changes):
         form = replace(ScheduleForm(name="nightly", cron="15 3 * * *", groups=[group]), **changes)

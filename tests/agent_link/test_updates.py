@@ -10,14 +10,9 @@ from rm.store.models import FleetUpdate, OrphanResult, UpdateAttempt
 from tests import cast
 from tests.agent_link.conftest import wait_until
 from tests.cast import ALICE, BOB, NOW
-from tests.updating import OLD_SHA256, again, at_target, give_release
+from tests.updating import OLD_SHA256, again, at_target
 
 OLD = {"agent_version": "0.1.0", "agent_seq": 1, "running_sha256": OLD_SHA256, "arch": "amd64", "guard_version": "2"}
-
-
-@pytest.fixture
-def release(app):
-    return give_release()
 
 
 @pytest.fixture

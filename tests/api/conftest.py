@@ -1,5 +1,8 @@
 """A signed-in program for each role, tokens, and a look at every answer: it must be as the document says."""
 
+import dataclasses
+import ipaddress
+
 import pytest
 from flask import request
 
@@ -8,6 +11,21 @@ from rm.services import api_tokens
 from rm.services import sign_in as signing_in
 from tests import cast
 from tests.cast import PASSWORD
+from tests.updating import attempt, online, release
+
+__all__ = ["attempt", "online", "release"]
+
+
+@pytest.fixture
+def open_to(parts):
+    """open_to(token=…, cidr=…) sets who may read the metrics; each scrape reads anew."""
+    parts.scrapes.fresh_seconds = 0
+
+    def open_to(token="", cidr=()):
+        networks = tuple(ipaddress.ip_network(one) for one in cidr)
+        parts.settings = dataclasses.replace(parts.settings, metrics_token=token, metrics_trusted_cidr=networks)
+
+    return open_to
 
 
 @pytest.fixture

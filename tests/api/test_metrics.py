@@ -1,8 +1,5 @@
-"""/metrics: who may read it, and what it says."""
+"""What /metrics says, and how it writes it."""
 
-import dataclasses
-import ipaddress
-import threading
 from datetime import timedelta
 
 import pytest
@@ -10,120 +7,24 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from rm.api.metrics import exporter, lines
+from rm.api.metrics import lines
 from rm.domain.figures import FIGURES, PREFIX, PROCESS_PREFIXES
-from rm.domain.limits import SCRAPE_PER_ADDRESS
-from rm.services import alerts, hosts, job_reports, jobs, metrics_access, updates
+from rm.services import alerts, hosts
 from rm.shared.ids import new_ulid
-from rm.shared.protocol import JobFinished, JobStarted
 from rm.store.database import changes, db
 from rm.store.models import (
     Channel,
     Delivery,
     Host,
-    Job,
     Repository,
     ServerBackup,
     SourceGroup,
 )
-from tests.cast import ALICE, BOB, NOW, backed_up, give_repository, judge, nightly
-from tests.updating import MINUTE, SECOND, at_target, ends, give_release, reports, says_hello, takes_orders
+from tests.api.scraping import HOUR, _ends, families, figures, read
+from tests.cast import ALICE, NOW, backed_up, judge, nightly
+from tests.updating import MINUTE
 
-HOUR = timedelta(hours=1)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-@pytest.fixture
-def open_to(parts):
-    """open_to(token=…, cidr=…) sets who may read the metrics; each scrape reads anew."""
-    parts.scrapes.fresh_seconds = 0
-
-    def open_to(token="", cidr=()):
-        networks = tuple(ipaddress.ip_network(one) for one in cidr)
-        parts.settings = dataclasses.replace(parts.settings, metrics_token=token, metrics_trusted_cidr=networks)
-
-    return open_to
-
-
-def read(client, token=None, **headers):
-    return client.get("/metrics", headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}))
-
-
-def families(client):
-    return list(text_string_to_metric_families(read(client, "s3cret").text))
-
-
-def figures(client):
-    """{(name, *label values in the order of their names): value}"""
-    return {
-        (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
-        for family in families(client)
-        for sample in family.samples
-    }
-
-
-# ---- who may read ----
-
-
-def test_there_are_no_metrics_until_somebody_may_read_them(client, alice):
-    assert (read(client).status_code, read(alice).status_code) == (404, 404)
-
-
-@pytest.mark.parametrize(
-    ("token", "cidr", "given", "status"),
-    [
-        ("s3cret", (), "s3cret", 200),
-        ("s3cret", (), "s3cre", 401),
-        ("s3cret", (), "ünïcode", 401),
-        ("s3cret", (), None, 401),
-        ("", ("127.0.0.0/8",), None, 200),
-        ("", ("192.0.2.0/24",), None, 403),
-        ("s3cret", ("127.0.0.0/8",), "s3cret", 200),
-        ("s3cret", ("127.0.0.0/8",), None, 401),
-        ("s3cret", ("192.0.2.0/24",), "s3cret", 403),
-    ],
-)
-def test_token_and_network_are_asked_for_as_they_are_set(client, open_to, token, cidr, given, status):
-    open_to(token, cidr)
-
-    headers = {"Authorization": f"Bearer {given}".encode().decode("latin-1")} if given else {}
-
-    assert client.get("/metrics", headers=headers).status_code == status
-
-
-def test_a_token_made_at_run_time_opens_at_once_and_ends_at_once(client, open_to):
-    first = metrics_access.make_token(actor=ALICE, now=NOW)
-    assert read(client, first).status_code == 200
-
-    second = metrics_access.make_token(actor=ALICE, now=NOW)
-    assert (read(client, first).status_code, read(client, second).status_code) == (401, 200)
-
-    metrics_access.end_token(actor=ALICE, now=NOW)
-    assert read(client, second).status_code == 404
-
-
-def test_the_fixed_token_and_the_made_one_are_both_good(client, open_to):
-    open_to("s3cret")
-    made = metrics_access.make_token(actor=ALICE, now=NOW)
-
-    assert [read(client, token).status_code for token in ("s3cret", made, "neither")] == [200, 200, 401]
-
-
-def test_a_made_token_is_asked_for_besides_the_network(client, open_to):
-    open_to(cidr=("127.0.0.0/8",))
-    made = metrics_access.make_token(actor=ALICE, now=NOW)
-
-    assert [read(client, token).status_code for token in (None, made)] == [401, 200]
-
-
-def test_guessing_tokens_ends_with_429_and_a_request_without_one_is_no_guess(client, open_to):
-    open_to("s3cret")
-    for _ in range(SCRAPE_PER_ADDRESS.count + 1):
-        assert read(client).status_code == 401
-    for _ in range(SCRAPE_PER_ADDRESS.count):
-        assert read(client, "guess").status_code == 401
-
-    assert read(client, "guess").status_code == 429
 
 
 # ---- what it says ----
@@ -275,151 +176,6 @@ def test_the_process_and_its_files_are_told(client, open_to, parts):
     assert [key for key in found if key[0] == "restic_manager_build_info"] == [("restic_manager_build_info", "0.1.0")]
 
 
-# ---- counters ----
-
-
-def _ends(bus, host, outcome, *, seconds=30, kind="backup"):
-    """A job of this host, ordered, begun and ended as its agent tells."""
-    job = Job.create(
-        id=new_ulid(), host=host.id, kind=kind, state="queued", created_at=NOW, expires_at=NOW + HOUR,
-        dispatched_at=NOW,
-    )  # fmt: skip
-    job_reports.started(bus, host_id=host.id, report=JobStarted(job_id=job.id), now=NOW)
-    job_reports.finished(
-        bus, host_id=host.id, report=JobFinished(job_id=job.id, outcome=outcome), now=NOW + seconds * SECOND
-    )
-    return job
-
-
-def test_jobs_are_counted_by_kind_and_outcome_and_timed(client, open_to, bus, web1):
-    open_to("s3cret")
-    _ends(bus, web1, "succeeded", seconds=5)
-    _ends(bus, web1, "failed", seconds=120)
-    _ends(bus, web1, "cancelled", seconds=7)
-
-    found = figures(client)
-
-    counts = [found["restic_manager_jobs_total", "backup", one] for one in ("succeeded", "failed", "cancelled")]
-    assert counts == [1, 1, 1]
-    name = "restic_manager_job_duration_seconds"
-    edges = ("10.0", "60.0", "300.0", "+Inf")
-    assert [found[f"{name}_bucket", "backup", edge] for edge in edges] == [1, 1, 2, 2]
-    assert found[f"{name}_count", "backup"] == 2
-    assert found[f"{name}_sum", "backup"] == pytest.approx(125, abs=0.01)
-
-
-def test_no_counter_goes_down_when_a_host_and_its_history_are_removed(client, open_to, bus, web1, db1):
-    open_to("s3cret")
-    give_release()
-    says_hello(bus, web1)
-    _ends(bus, web1, "succeeded")
-    attempt = updates.order(bus, host_id=web1.id, actor=BOB, now=NOW)
-    takes_orders(bus, web1)
-    ends(bus, web1, attempt, "failed", phase="downloading", reason="disk_full")
-    with changes():
-        alerts.raise_alert(
-            bus, kind="backup_failed", condition=f"host:{web1.id}", message="It failed.", host_id=web1.id, now=NOW
-        )
-    before = {key: value for key, value in figures(client).items() if key[0].endswith(("_total", "_count", "_bucket"))}
-    before = {key: value for key, value in before.items() if key[0].startswith(PREFIX)}
-
-    Host.delete().where(Host.id == web1.id).execute()
-
-    after = figures(client)
-    assert Job.select().count() == 0
-    assert sum(value for key, value in before.items() if key[0] == "restic_manager_jobs_total") == 2
-    assert {key: (value, after.get(key)) for key, value in before.items() if after.get(key) != value} == {}
-
-
-def test_a_lost_job_that_is_heard_of_later_counts_again_and_takes_nothing_away(client, open_to, bus, web1):
-    open_to("s3cret")
-    job = _ends(bus, web1, "lost")
-
-    job_reports.finished(bus, host_id=web1.id, report=JobFinished(job_id=job.id, outcome="succeeded"), now=NOW + HOUR)
-
-    found = figures(client)
-    assert [found["restic_manager_jobs_total", "backup", one] for one in ("lost", "succeeded")] == [1, 1]
-
-
-def test_a_repeated_report_counts_once(client, open_to, bus, web1):
-    open_to("s3cret")
-    job = _ends(bus, web1, "succeeded")
-
-    job_reports.finished(bus, host_id=web1.id, report=JobFinished(job_id=job.id, outcome="succeeded"), now=NOW + HOUR)
-
-    assert figures(client)["restic_manager_jobs_total", "backup", "succeeded"] == 1
-
-
-def test_jobs_that_have_not_ended_are_told(client, open_to, bus, vault, web1):
-    open_to("s3cret")
-    give_repository(bus, vault, web1)
-    jobs.order(bus, host_id=web1.id, kind="snapshots", actor=BOB, now=NOW)
-
-    assert figures(client)["restic_manager_jobs_open", "snapshots", "queued"] == 1
-
-
-def test_figures_of_updates_are_read_from_the_database(client, open_to, bus, web1, db1):
-    open_to("s3cret")
-    release = give_release()
-    for host, outcome in ((web1, "committed"), (db1, "")):
-        says_hello(bus, host)
-        attempt = updates.order(bus, host_id=host.id, actor=BOB, now=NOW)
-        takes_orders(bus, host)
-        reports(bus, host, attempt, "downloading", now=NOW + SECOND)
-        reports(bus, host, attempt, "swapping", now=NOW + 5 * SECOND)
-        if outcome:
-            says_hello(bus, host, now=NOW + 9 * SECOND, **at_target(release))
-            ends(bus, host, attempt, outcome, now=NOW + MINUTE)
-    updates.sweep(bus, now=NOW + 2 * MINUTE)
-
-    before = figures(client)
-    says_hello(bus, db1, now=NOW + 3 * MINUTE, **at_target(release))
-    after = figures(client)
-
-    name = "restic_manager_update_attempts_total"
-    assert before[name, "update", "committed", "succeeded"] == 1
-    assert before[name, "update", "no_hello", "failed"] == 1
-    assert before["restic_manager_update_provisional_verdicts_total",] == 1
-    assert before["restic_manager_update_corrections_total",] == 0
-    assert before["restic_manager_agents", "1", "0.1.0"] == 1
-    assert before["restic_manager_hosts_behind",] == 1
-    assert before["restic_manager_update_phase_seconds", "downloading", "0.5"] == 4
-    assert after[name, "update", "no_hello", "failed"] == 1
-    assert after[name, "update", "late_hello", "succeeded"] == 1
-    assert after["restic_manager_update_corrections_total",] == 1
-    assert after["restic_manager_update_provisional_verdicts_total",] == 1
-    assert after["restic_manager_agents", "2", "0.2.0"] == 2
-
-
-def test_a_host_that_makes_up_reasons_does_not_make_up_series(client, open_to, bus, web1):
-    open_to("s3cret")
-    give_release()
-    says_hello(bus, web1)
-    for n in range(120):
-        attempt = updates.order(bus, host_id=web1.id, actor=BOB, now=NOW)
-        takes_orders(bus, web1)
-        ends(bus, web1, attempt, "failed", phase="downloading", reason=f"reason {n}")
-
-    found = [name for name in figures(client) if name[0] == "restic_manager_update_attempts_total"]
-
-    assert len(found) == 101
-    assert figures(client)["restic_manager_update_attempts_total", "update", "other", "failed"] == 20
-
-
-def test_versions_that_hosts_make_up_do_not_make_up_series_without_end(client, open_to):
-    open_to("s3cret")
-    for n in range(120):
-        Host.create(
-            id=new_ulid(), name=f"host{n}", hostname=f"host{n}", os="linux", arch="amd64", agent_version=f"9.{n}",
-            enrolled_at=NOW,
-        )  # fmt: skip
-
-    found = {key: value for key, value in figures(client).items() if key[0] == "restic_manager_agents"}
-
-    assert len(found) == 101
-    assert found["restic_manager_agents", "other", "other"] == 20
-
-
 # ---- repositories, alerts, notifications, the server's backups ----
 
 
@@ -485,55 +241,3 @@ def test_the_servers_own_backups_are_told(client, open_to):
     assert found["restic_manager_server_backup_last_success_timestamp_seconds",] == (NOW - HOUR).timestamp()
     assert found["restic_manager_server_backup_last_size_bytes",] == 9
     assert found["restic_manager_server_backup_failed",] == 1
-
-
-# ---- what it costs ----
-
-
-def test_scrapes_in_the_same_moment_share_one_reading(client, open_to, parts, monkeypatch):
-    open_to("s3cret")
-    parts.scrapes.fresh_seconds = 600
-    rendered = []
-    real = exporter.render
-    monkeypatch.setattr(exporter, "render", lambda *args, **values: rendered.append(1) or real(*args, **values))
-
-    answers = [read(client, "s3cret").text for _ in range(3)]
-
-    assert len(rendered) == 1
-    assert answers[0] == answers[1] == answers[2]
-
-
-def test_a_scrape_that_comes_while_another_reads_waits_for_it(parts):
-    entered, go_on, got = threading.Event(), threading.Event(), []
-
-    def slow():
-        entered.set()
-        go_on.wait(60)
-        return [b"figures"]
-
-    one = threading.Thread(target=lambda: got.append(parts.scrapes.read("text", slow)))
-    one.start()
-    assert entered.wait(60)
-    parts.scrapes.fresh_seconds = 600
-    other = threading.Thread(target=lambda: got.append(parts.scrapes.read("text", lambda: [b"twice"])))
-    other.start()
-    go_on.set()
-    one.join(60)
-    other.join(60)
-
-    assert [reading.parts for reading in got] == [(b"figures",), (b"figures",)]
-
-
-def test_others_have_their_turn_between_slices_of_a_large_fleet(client, open_to, monkeypatch):
-    open_to("s3cret")
-    for n in range(200):
-        Host.create(id=new_ulid(), name=f"h{n}", hostname="h", os="linux", arch="amd64", enrolled_at=NOW)
-    pauses = []
-    monkeypatch.setattr(exporter, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(exporter, "pause", lambda: pauses.append(1))
-    monkeypatch.setattr("rm.api.metrics.fleet.LARGEST", 20)
-
-    found = figures(client)
-
-    assert sum(key[0] == "restic_manager_host_info" for key in found) == 200
-    assert len(pauses) > 8

@@ -5,34 +5,17 @@ import pytest
 from rm.services import updates
 from rm.store.models import Host
 from tests import cast
-from tests.cast import BOB, NOW
+from tests.cast import NOW
 from tests.updating import (
     MINUTE,
     SECOND,
     again,
     at_target,
     ends,
-    give_release,
     reports,
     says_hello,
     takes_orders,
 )
-
-
-@pytest.fixture
-def release(app):
-    return give_release()
-
-
-@pytest.fixture
-def online(bus, web1):
-    says_hello(bus, web1)
-    return web1
-
-
-@pytest.fixture
-def attempt(bus, online, release):
-    return updates.order(bus, host_id=online.id, actor=BOB, now=NOW)
 
 
 def test_an_operator_updates_a_host_and_asking_again_is_the_same_attempt(bob, online, release):

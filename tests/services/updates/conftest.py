@@ -2,25 +2,10 @@
 
 import pytest
 
-from rm.services import updates
-from tests.cast import BOB, NOW
-from tests.updating import SECOND, at_target, ends, give_release, reports, says_hello, takes_orders
+from tests.cast import NOW
+from tests.updating import SECOND, at_target, attempt, ends, online, release, reports, says_hello, takes_orders
 
-
-@pytest.fixture
-def release(app):
-    return give_release()
-
-
-@pytest.fixture
-def online(bus, web1):
-    says_hello(bus, web1)
-    return web1
-
-
-@pytest.fixture
-def attempt(bus, online, release):
-    return updates.order(bus, host_id=online.id, actor=BOB, now=NOW)
+__all__ = ["attempt", "online", "release"]
 
 
 @pytest.fixture
