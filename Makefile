@@ -38,7 +38,7 @@ test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into fail
 	@scripts/make-venv oidc
 	@scripts/make-venv schemathesis
 	@scripts/make-venv docs
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 e2e: venv ## the end-to-end tests: browser, real hosts, the image; STAGE=compose plays them in containers
 ifeq ($(STAGE),compose)
