@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 from werkzeug.exceptions import NotFound
 
 from tests.access.conftest import AXE, Stage
@@ -38,18 +38,31 @@ NO_PAGES = (
     "/style.css",
 )
 SIGNED_OUT = ("/login", "/setup?token=wrong", "/choose-password?token=wrong")
+DESK = ViewportSize(width=1280, height=900)
+EXTRA = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 RUN_AXE = "async (options) => (await axe.run(document, options)).violations"
 OPTIONS: dict[str, Any] = {
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
 }
+# All that another theme can change: no rule but these looks at colours.
+OF_COLOUR = OPTIONS | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 GRAVE = ("serious", "critical")
 
 
 def violations(page: Page) -> list[str]:
-    """What axe finds that is serious or critical: rule, element, and what it says."""
+    """What axe finds in the light theme, and what of its colours in the dark one."""
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.evaluate(AXE.read_text())
-    found = page.evaluate(RUN_AXE, OPTIONS)
+    found = _found(page, OPTIONS)
+    # A colour on its way to the other one is nobody's fault, so nothing moves.
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    return found + [f"in the dark: {said}" for said in _found(page, OF_COLOUR)]
+
+
+def _found(page: Page, options: dict[str, Any]) -> list[str]:
+    """What is serious or critical: rule, element, and what axe says of it."""
+    found = page.evaluate(RUN_AXE, options)
     return [
         f"{one['id']} {json.dumps(node['target'])}: {node['failureSummary'].splitlines()[-1].strip()}"
         for one in found
@@ -99,19 +112,32 @@ def test_axe_would_find_something(full: Stage, look: Callable[..., Watched]) -> 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_any_page(full: Stage, look: Callable[..., Watched], scheme: str) -> None:
-    watched = look(full, color_scheme=scheme, bypass_csp=True)
+def test_axe_would_find_colours_that_are_bad_in_one_theme_only(
+    full: Stage, look: Callable[..., Watched], scheme: str
+) -> None:
+    page = look(full, bypass_csp=True).go("/audit")
+    colours = {"light": "light-dark(#ccc, #fff)", "dark": "light-dark(#000, #333)"}[scheme]
+    page.evaluate(
+        "(colours) => document.querySelector('main').insertAdjacentHTML('beforeend',"
+        " `<p style='background: light-dark(#fff, #000); color: ${colours}'>faint</p>`)",
+        colours,
+    )
+
+    [said] = violations(page)
+
+    assert said.startswith({"light": "color-contrast", "dark": "in the dark: color-contrast"}[scheme])
+
+
+def test_axe_finds_nothing_serious_on_any_page(full: Stage, look: Callable[..., Watched]) -> None:
+    watched = look(full, bypass_csp=True)
 
     found = {path: violations(watched.go(path)) for path in full.scene.paths()}
 
     assert {path: said for path, said in found.items() if said} == {}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_where_there_is_nothing_yet(
-    empty: Stage, look: Callable[..., Watched], scheme: str
-) -> None:
-    watched = look(empty, color_scheme=scheme, bypass_csp=True)
+def test_axe_finds_nothing_serious_where_there_is_nothing_yet(empty: Stage, look: Callable[..., Watched]) -> None:
+    watched = look(empty, bypass_csp=True)
     found = {path: violations(watched.go(path)) for path in EMPTY_PATHS}
     watched.page.context.clear_cookies()
     watched.expected = ("404", "403", "401", "410")
@@ -121,17 +147,16 @@ def test_axe_finds_nothing_serious_where_there_is_nothing_yet(
     assert {path: said for path, said in found.items() if said} == {}
 
 
-@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desk"])
-def test_no_page_scrolls_sideways_whatever_the_names(
-    full: Stage, look: Callable[..., Watched], size: dict[str, int]
-) -> None:
-    watched = look(full, viewport=size)
+def test_no_page_scrolls_sideways_whatever_the_names(full: Stage, look: Callable[..., Watched]) -> None:
+    watched = look(full)
     wide = {}
 
     for path in full.scene.paths():
         page = watched.go(path)
-        extra = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if extra > 0:
-            wide[path] = extra
+        for size in (DESK, PHONE):
+            page.set_viewport_size(size)
+            extra = page.evaluate(EXTRA)
+            if extra > 0:
+                wide[path, size["width"]] = extra
 
     assert wide == {}
