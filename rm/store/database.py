@@ -81,7 +81,7 @@ def connection() -> Iterator[None]:
 
 @contextmanager
 def changes() -> Iterator[None]:
-    """One IMMEDIATE transaction; raises Unavailable when the disk is full or the file cannot be written."""
+    """One IMMEDIATE transaction; raises Unavailable when the disk is full, or another program holds the file."""
     try:
         with db.atomic():
             yield
@@ -92,6 +92,12 @@ def changes() -> Iterator[None]:
                 "The server's disk is full or cannot be written; nothing was changed.",
                 code="disk_full",
                 help="Free space in the data directory and try again.",
+            ) from error
+        if _is_locked(error):
+            raise Unavailable(
+                "The server's database is busy; nothing was changed.",
+                code="busy",
+                help="Try again in a moment. If it stays, another program holds the database file open.",
             ) from error
         raise
 
@@ -109,6 +115,10 @@ def is_disk_trouble(error: BaseException) -> bool:
             return True
         seen = seen.__context__
     return False
+
+
+def _is_locked(error: BaseException) -> bool:
+    return "database is locked" in str(error).lower()
 
 
 def _names_the_disk(text: str) -> bool:

@@ -2,13 +2,14 @@
 
 import logging
 import secrets
+from urllib.parse import urlsplit
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from rm.errors import Invalid, RmError, TooMany
 from rm.services.idempotency import InProgress
-from rm.web.security import API_PATH, is_for_machines
+from rm.web.security import API_PATH, is_for_machines, same_site_path
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +19,9 @@ WORDS = {
     403: ("forbidden", "Not allowed", "Ask an administrator if you need this."),
     404: ("not_found", "There is nothing here", "It may have been removed, or the address is mistyped."),
     405: ("method_not_allowed", "This address does not take that kind of request", "Start from the fleet page."),
-    409: ("conflict", "That does not fit the present state", "Look at the page again; something changed meanwhile."),
+    409: ("conflict", "That does not fit the present state", "Look at it again; something changed meanwhile."),
     410: ("gone", "This is over", "Start again from the fleet page."),
-    413: ("too_large", "That is too large", "Send less at once."),
+    413: ("too_large", "That is too large", "Nothing was changed. Go back and send less at once."),
     415: ("unsupported_media_type", "That kind of content is not understood", "Send a form or JSON."),
     422: ("invalid", "Some fields need another look", "Go back, correct them and send again."),
     429: ("too_many", "Too many attempts", "Wait a moment, then try again."),
@@ -92,7 +93,21 @@ def answer(
         page = render_template(
             "errors/error.html",
             status=status, title=title, message=message, help=help, fields=fields or {}, reference=reference,
+            back=came_from(),
         )  # fmt: skip
         response = Response(page)
     response.status_code = status
     return response
+
+
+def came_from() -> str:
+    """The page of this server that led here, as the browser tells it; empty when it is another's, or this very one."""
+    parts = urlsplit(request.referrer or "")
+    if f"{parts.scheme}://{parts.netloc}/" != request.host_url:
+        return ""
+    adapter = current_app.create_url_adapter(request)
+    # the address of a form that was refused takes no question
+    if parts.path in ("", "/") or adapter is None or not adapter.test(parts.path, "GET"):
+        return ""
+    is_here = request.method == "GET" and parts.path == request.path
+    return "" if is_here else same_site_path(parts.path + (f"?{parts.query}" if parts.query else ""))

@@ -1,11 +1,14 @@
 """Errors as a page, as a message in the page, and as the contract's JSON."""
 
 import logging
+import sqlite3
+from contextlib import closing
 
 import pytest
 from flask import Flask
 
 from rm.errors import Unavailable
+from rm.runtime import runtime
 from rm.web import layout
 from tests.web.conftest import Browser
 
@@ -88,3 +91,49 @@ def test_a_forged_message_is_not_shown(alice: Browser) -> None:
     alice.client.set_cookie(layout.FLASH_COOKIE, "<b>you have won</b>", domain="localhost")
 
     assert not alice.get("/").has("#flash .flash")
+
+
+def test_a_database_that_another_program_holds_is_a_503_that_says_so(app: Flask, alice: Browser) -> None:
+    with closing(sqlite3.connect(runtime(app).settings.database_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        page = alice.post("/hosts/add")
+        other.execute("ROLLBACK")
+
+    assert page.status == 503
+    assert "database is busy" in page.text("#error")
+    assert "Try again in a moment" in page.text("#error")
+
+
+def test_the_page_of_an_error_leads_back_to_the_page_before_it(alice: Browser) -> None:
+    before = "/hosts/add?tags=a"
+
+    page = alice.post("/jobs/none/cancel", headers={"Referer": f"http://localhost{before}"})
+
+    assert page.status == 404
+    assert page.find("#error a")["href"] == before
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "https://example.net/hosts/add",
+        "http://localhost.example.net/hosts/add",
+        "http://localhost//example.net/",
+        "http://localhost/logout",
+        "http://localhost/nowhere",
+        "http://localhost/",
+        "nonsense",
+    ],
+)
+def test_it_leads_nowhere_but_to_a_page_of_this_server(alice: Browser, before: str) -> None:
+    page = alice.get("/nowhere", headers={"Referer": before})
+
+    assert page.find("#error a")["href"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/setup?token=wrong", "/choose-password?token=wrong"])
+def test_what_is_over_or_missing_has_a_title_and_a_way_on_for_a_stranger(stranger: Browser, path: str) -> None:
+    page = stranger.get(path, follow_redirects=True)
+
+    assert page.text("title")
+    assert page.has("main a[href]")
