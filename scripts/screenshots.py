@@ -43,7 +43,7 @@ PROVIDER = {
     "RM_OIDC_ISSUER": "https://id.example.net", "RM_OIDC_CLIENT_ID": "backups", "RM_OIDC_CLIENT_SECRET": "example",
     "RM_OIDC_ROLE_CLAIM": "groups", "RM_OIDC_ROLE_ADMIN": "backup-admins", "RM_OIDC_LABEL": "Example ID",
 }  # fmt: skip
-FLEET_STATES = ("running", "halted")
+FLEET_STATES = ("running", "halted", "cancelling")
 
 
 def main() -> None:
@@ -202,7 +202,7 @@ def nights() -> None:
 
 
 def updates() -> None:
-    """Hosts that are behind, the update card, and a fleet update that is planned, runs and has halted."""
+    """Hosts that are behind, the update card, and a fleet update that is planned, runs, has halted, is cancelled."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with shown(browser, "cards") as (watched, found):

@@ -92,7 +92,9 @@ def fleet(state: str, now: datetime) -> UpdateScene:
     """A fleet update in this state, as far as it is with it."""
     scene = add_hosts(now)
     ids = scene.hosts
-    done = ["build-2", "web-1", "git-1", "mail-1"] + (["db-1", "db-2", "web-2"] if state != "running" else [])
+    done = ["build-2", "web-1", "git-1", "mail-1"] + (
+        ["db-1", "db-2", "web-2"] if state not in ("running", "cancelling") else []
+    )
     if state.startswith("completed"):
         done += ["nas-attic", "web-3"] + (["laptop-mara"] if state == "completed" else [])
     for name in done:
@@ -104,7 +106,7 @@ def fleet(state: str, now: datetime) -> UpdateScene:
     rows.run(ids["vault-off-1"], rows.NEW, now)
     members = [(ids[name], "succeeded", 0 if name == "build-2" else 1) for name in done]
     fields: dict[str, object] = {}
-    if state == "running":
+    if state in ("running", "cancelling"):
         rows.attempt(ids["web-2"], "soaking", now, phase="soaking", is_proven=True, detail="3 of 3 heartbeats")
         rows.run(ids["web-2"], rows.NEW, now)
         members.append((ids["web-2"], "soaking", 1))
@@ -118,6 +120,8 @@ def fleet(state: str, now: datetime) -> UpdateScene:
             "halted_host_id": ids["nas-attic"],
             "reason": "nas-attic: nas-attic tried 1.5.0 and returned to 1.4.0. The third start ended with exit code 1.",
         }
+    if state == "cancelling":
+        fields = {"reason": "Cancelled by alice: 1.5.1 is to come first."}
     if state == "paused":
         fields = {"reason": "Paused by alice: the network is being rebuilt."}
     taken = {host_id for host_id, _, _ in members}
