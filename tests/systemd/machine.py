@@ -23,11 +23,10 @@ def missing() -> str:
     return f"needs {' and '.join(absent)} (scripts/system-packages machines)" if absent else ""
 
 
-def tree() -> Path:
-    """The Debian tree that every machine begins as; built at first use, and kept."""
-    done = subprocess.run(
-        [str(ROOT / "scripts" / "systemd-machine-tree")], capture_output=True, text=True, check=False, timeout=600
-    )
+def tree(*packages: str) -> Path:
+    """The Debian tree that machines begin as, with these packages too; built at first use, and kept."""
+    command = [str(ROOT / "scripts" / "systemd-machine-tree"), *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
