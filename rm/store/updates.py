@@ -120,18 +120,23 @@ def count_orphans(host_id: str) -> int:
 
 def verdict(host: Host, release: Release | None, *, now: datetime) -> Verdict:
     """Whether this host is to be updated to this release."""
-    return verdicts([host], release, now=now)[host.id]
+    return _verdicts([host], release, now=now, only_host_id=host.id)[host.id]
 
 
 def verdicts(hosts: Iterable[Host], release: Release | None, *, now: datetime) -> dict[str, Verdict]:
     """The same for many hosts at once, by id; two queries for all."""
-    found = list(hosts)
+    return _verdicts(list(hosts), release, now=now)
+
+
+def _verdicts(
+    found: list[Host], release: Release | None, *, now: datetime, only_host_id: str | None = None
+) -> dict[str, Verdict]:
     if release is None or release.withdrawn_at is not None:
         return {host.id: verdict_for_host(_host_facts(host, None, now), None, now) for host in found}
     artifacts = {
         (os, arch): releases.artifact_for(release, os, arch) for os, arch in {(host.os, host.arch) for host in found}
     }
-    bad = _bad([artifact.sha256 for artifact in artifacts.values() if artifact is not None])
+    bad = _bad([artifact.sha256 for artifact in artifacts.values() if artifact is not None], only_host_id)
     answers = {}
     for host in found:
         artifact = artifacts[host.os, host.arch]
@@ -155,8 +160,10 @@ def _host_facts(host: Host, bad_since: datetime | None, now: datetime) -> HostFa
     )  # fmt: skip
 
 
-def _bad(artifacts: list[str]) -> dict[tuple[str, str], datetime]:
+def _bad(artifacts: list[str], only_host_id: str | None) -> dict[tuple[str, str], datetime]:
     """(host, artifact) of what came back last from an artifact for a fault of the release, with when."""
+    # without it an order would read what all others of a fleet update did before it
+    is_asked = UpdateAttempt.host == only_host_id if only_host_id is not None else SQL("1")
     query = (
         UpdateAttempt.select(
             UpdateAttempt.host, UpdateAttempt.artifact_sha256, UpdateAttempt.state, UpdateAttempt.reason,
@@ -165,6 +172,7 @@ def _bad(artifacts: list[str]) -> dict[tuple[str, str], datetime]:
         .where(
             UpdateAttempt.artifact_sha256.in_(artifacts),
             UpdateAttempt.state.in_(("rolled_back", "refused", "succeeded")),
+            is_asked,
         )
         .order_by(UpdateAttempt.epoch)
     )  # fmt: skip

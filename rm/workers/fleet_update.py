@@ -14,6 +14,10 @@ log = logging.getLogger(__name__)
 
 MOST_STEPS = 20
 CORRECT_EVERY_SECONDS = 5.0
+# A step looks at every host of the fleet. After one that took long the hosts' reports have three times as long.
+SHORT_STEP_SECONDS = 0.01
+REST = 3
+MOST_REST_SECONDS = 0.5
 
 
 class FleetDriver:
@@ -59,13 +63,19 @@ class FleetDriver:
         with database.connection():
             while self._is_open and taken < MOST_STEPS:
                 self._is_wanted = False
+                began = time.monotonic()
                 is_done = service.step(self._runtime.bus, now=self._runtime.clock())
                 taken += is_done
+                self._rest(time.monotonic() - began)
                 if not is_done and not self._is_wanted:
                     self._is_open = fleet_updates.is_any_open()
                     break
             self._correct()
         return taken
+
+    def _rest(self, took: float) -> None:
+        if took > SHORT_STEP_SECONDS:
+            time.sleep(min(MOST_REST_SECONDS, REST * took))
 
     def _correct(self) -> None:
         if not self._has_evidence or time.monotonic() - self._last_correction < CORRECT_EVERY_SECONDS:

@@ -97,3 +97,20 @@ def test_events_of_other_things_are_ignored_while_none_is_open(app, driver, bus,
     assert calls == []
     bus.publish(FleetUpdateChanged("run"))
     assert calls == ["woken"]
+
+
+@pytest.mark.parametrize(("took", "rests"), [(0.005, []), (0.1, [pytest.approx(0.3)]), (4.0, [0.5])])
+def test_after_a_long_step_it_rests_so_that_hosts_are_heard(driver, run, monkeypatch, took, rests):
+    clock, slept = [0.0], []
+
+    def step(bus, *, now):
+        clock[0] += took
+        return False
+
+    monkeypatch.setattr("rm.workers.fleet_update.service.step", step)
+    monkeypatch.setattr("rm.workers.fleet_update.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rm.workers.fleet_update.time.sleep", slept.append)
+
+    driver.drive()
+
+    assert slept == rests
