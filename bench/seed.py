@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from rm.services.verdicts import NOTHING_CHOSEN
 from rm.shared import instants
 from rm.shared.ids import new_ulid
 from rm.store.database import connection, db, open_database
@@ -112,10 +113,11 @@ def _hosts(database: sqlite3.Connection, fleet: list[SeededHost], now: datetime)
     at = instants.to_text(now - 40 * DAY)
     database.executemany(
         "INSERT INTO hosts (id, name, hostname, os, os_name, arch, init, agent_version, agent_seq, restic_version,"
-        " enrolled_at, enrolled_by, last_address)"
+        " enrolled_at, enrolled_by, last_address, verdict_code, verdict_text)"
         " VALUES (?1, ?2, ?2, 'linux', 'Debian GNU/Linux 12 (bookworm)', 'amd64', 'systemd', '0.1.0', 1, '0.14.0',"
-        " ?3, 'bench', '127.0.0.1')",
-        [(host.host_id, host.name, at) for host in fleet],
+        " ?3, 'bench', '127.0.0.1', 'never', ?4)",
+        # judged, as every host is within a minute of its enrolment
+        [(host.host_id, host.name, at, NOTHING_CHOSEN) for host in fleet],
     )
     # a credential that was used before: its first use would be told in the audit log
     database.executemany(

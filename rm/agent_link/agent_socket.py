@@ -12,6 +12,8 @@ from typing import Any
 from simple_websocket import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
+from rm.agent_link.text_frames import frame_of, texts_in
+
 RECEIVE_BYTES = 64 * 1024
 
 
@@ -52,6 +54,8 @@ class AgentSocket:
         self.sock = ws.sock
         # Done with, and the HTTP parser in it would stay in memory for as long as the connection lasts.
         ws.ws.handshake = _SHAKEN
+        self._is_between_messages = True
+        self._begun: bytearray | None = None
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """The next message, or None when none is whole in time; raises ConnectionClosed at the end.
@@ -80,13 +84,43 @@ class AgentSocket:
         data = self.sock.recv(RECEIVE_BYTES)
         if not data:
             raise OSError("the peer has gone")
+        if self._is_between_messages:
+            data = self._after_texts(data)
+            if not data:
+                return
         self._ws.ws.receive_data(data)
         # The parts of simple-websocket's own reader; pinned with its version, and tested with a real connection.
         if not self._ws._handle_events():
             self._ws.connected = False
+        self._is_between_messages = self._nothing_begun()
+
+    def _after_texts(self, data: bytes) -> bytes:
+        """Take the texts that need no wsproto; returns what does."""
+        begun = self._begun
+        if begun is not None:
+            begun += data
+        texts, rest_at, waits = texts_in(data if begun is None else begun, limit=self._ws.max_message_size)
+        self._ws.input_buffer += texts
+        if not waits:
+            self._begun = None
+            return data[rest_at:] if begun is None else bytes(begun[rest_at:])
+        if begun is None:
+            self._begun = bytearray(data[rest_at:])
+        else:
+            # in place: a peer that drips a long frame would have it copied for each byte
+            del begun[:rest_at]
+        return b""
+
+    def _nothing_begun(self) -> bool:
+        """Whether wsproto holds no part of a frame or of a message, so that the next byte begins one."""
+        parser = self._ws.ws.connection._proto
+        frames = parser._frame_decoder
+        return frames.header is None and not len(frames.buffer) and parser._message_decoder.opcode is None
 
     def send(self, frame: str) -> None:
-        self._ws.send(frame)
+        if not self._ws.connected:
+            raise ConnectionClosed(self._ws.close_reason, self._ws.close_message)
+        self.sock.send(frame_of(frame))
 
     def close(self, code: int, reason: str) -> None:
         self._ws.close(code, reason)

@@ -83,7 +83,7 @@ def _job_log(session: AgentSession, message: Message) -> None:
 
     def done(stored: bool) -> None:
         if stored:
-            session.ack(message.id)
+            session.ack_later(message.id)
 
     session.link.writer.log_lines(job_id=report.job_id, host_id=session.host_id, lines=report.lines, done=done)
 

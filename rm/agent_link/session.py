@@ -242,6 +242,9 @@ class AgentSession:
         self._bad_in_a_row = 0
         self._note_life(message)
         self.link.handle(self, message)
+        # Who reads writes its own short answer: a thread lent for each would cost as much as the rest of a heartbeat.
+        if self._outgoing.begin():
+            self._write()
 
     def _note_life(self, message: protocol.Message) -> None:
         """Whatever it says, the host is there: its heartbeats may wait behind what else it has to send."""
@@ -254,6 +257,12 @@ class AgentSession:
     # ---- answers ----
 
     def ack(self, message_id: str) -> None:
+        """For a handler, while it is at it: the report is kept; it is said once the handler is done."""
+        if not self._outgoing.put(protocol.encode(Ack(id=message_id))):
+            self.close(1013, "slow reader")
+
+    def ack_later(self, message_id: str) -> None:
+        """For every other thread: the report is kept now."""
         self.send(Ack(id=message_id))
 
     def answer_error(self, message_id: str, code: str, detail: str, help_text: str = "") -> None:

@@ -32,7 +32,9 @@ class SteadySocket:
         with self._send_lock:
             self.sending_since = time.monotonic()
             try:
-                self._sock.sendall(data)
+                sent = self._sock.send(data)
+                if sent < len(data):
+                    self._sock.sendall(data[sent:])
             finally:
                 self.sending_since = None
         return len(data)

@@ -1,7 +1,7 @@
 """Identifiers: ULIDs, which sort by the moment they were made."""
 
+import os
 import re
-import secrets
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -11,7 +11,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 def new_ulid(at_ms: int | None = None) -> str:
     """A fresh 26-character ULID for the given Unix time in milliseconds (default: now)."""
-    return ulid(time.time_ns() // 1_000_000 if at_ms is None else at_ms, secrets.randbits(80))
+    return ulid(time.time_ns() // 1_000_000 if at_ms is None else at_ms, int.from_bytes(os.urandom(10), "big"))
 
 
 def ulid(at_ms: int, tail: int) -> str:

@@ -70,7 +70,7 @@ class Scheduler:
             (1, self.sweep_updates),
             (1, self.drive_fleet_update),
             (5, self.look_for_imported_releases),
-            (2, self.cut_stuck_connections),
+            (5, self.cut_stuck_connections),
             (30, self.ask_about_silent_jobs),
             (60, self.give_up_waiting_jobs),
             (15, self.sweep_verdicts),

@@ -6,6 +6,7 @@ import threading
 import pytest
 from simple_websocket import ConnectionClosed, Server
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
 from rm.agent_link.agent_socket import AgentSocket, NoEvent, NoReader
@@ -76,6 +77,41 @@ def test_a_message_in_pieces_is_put_together(ends):
     peer.say(TextMessage("and half"))
 
     assert server.receive(WAIT) == "half and half"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 7, 8, 12])
+def test_a_frame_cut_anywhere_is_put_together_and_the_next_is_taken_too(ends, cut):
+    peer, server = ends
+    frame = peer.ws.send(TextMessage("x" * 200))
+    peer.sock.sendall(frame[:cut])
+
+    assert server.receive(0.05) is None
+    peer.sock.sendall(frame[cut:])
+    assert server.receive(WAIT) == "x" * 200
+    peer.say(TextMessage("after"))
+    assert server.receive(WAIT) == "after"
+
+
+def test_a_whole_text_in_the_middle_of_another_message_ends_the_connection(ends):
+    peer, server = ends
+    peer.say(TextMessage("half ", message_finished=False))
+    assert server.receive(0.05) is None
+
+    peer.sock.sendall(Connection(ConnectionType.CLIENT).send(TextMessage("an intruder")))
+
+    with pytest.raises(ConnectionClosed):
+        server.receive(WAIT)
+    assert peer.next(CloseConnection).code == 1002
+
+
+def test_nothing_can_be_sent_once_the_peer_has_closed(ends):
+    peer, server = ends
+    peer.say(CloseConnection(1000))
+    with pytest.raises(ConnectionClosed):
+        server.receive(WAIT)
+
+    with pytest.raises(ConnectionClosed):
+        server.send("too late")
 
 
 def test_a_ping_is_answered_by_who_waits_for_a_message(ends):

@@ -1,5 +1,7 @@
 """What the reports of an agent do, and the orders that follow them."""
 
+import threading
+
 import pytest
 from peewee import OperationalError
 
@@ -16,7 +18,7 @@ from rm.shared.protocol import (
 )
 from rm.store.models import GroupVerdict, Job, JobLogLine
 from tests import cast
-from tests.agent_link.conftest import WAIT
+from tests.agent_link.conftest import WAIT, wait_until
 from tests.agent_link.reporting import AT
 from tests.cast import BOB, NOW
 
@@ -40,6 +42,19 @@ def test_a_heartbeat_is_acknowledged_and_kept(connect, web1, clock, bus):
 
     host = cast.host_row(web1)
     assert (host.last_seen_at, host.problems) == (clock.now, ["restic was not found"])
+
+
+def test_who_reads_a_heartbeat_answers_it_and_borrows_no_thread(connect, web1, registry, monkeypatch):
+    ws = connect(web1)
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=AT)))
+    wait_until(lambda: not registry._sessions[web1.id]._outgoing._is_being_written)
+    borrowed, writers, send = [], [], ws.send
+    monkeypatch.setattr(registry, "lend_thread", borrowed.append)
+    monkeypatch.setattr(ws, "send", lambda frame: (writers.append(threading.current_thread()), send(frame)))
+
+    ws.wait_for("ack", id=ws.say(Heartbeat(sent_at=AT)))
+
+    assert (borrowed, writers) == ([], [ws.thread])
 
 
 def test_what_heartbeats_say_of_groups_is_looked_at_only_when_it_changed(connect, web1, bus, monkeypatch):

@@ -20,7 +20,7 @@ def test_an_agent_that_does_not_read_is_closed_and_others_go_on(connect, bus, we
     session = registry._sessions[web1.id]
 
     for _ in range(600):
-        session.ack(new_ulid())
+        session.ack_later(new_ulid())
     gate.set()
 
     assert slow.wait_closed() == 1013

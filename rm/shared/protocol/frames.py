@@ -34,25 +34,20 @@ class Message:
 
 def encode(payload: Any, message_id: str | None = None) -> str:
     """The frame that carries a payload; raises ProtocolError too_large beyond 1 MiB."""
-    frame = json.dumps(
-        {"type": _NAMES[type(payload)], "id": message_id or ids.new_ulid(), "payload": dataclasses.asdict(payload)},
-        ensure_ascii=False,
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-    frame = frame.encode("utf-8", "replace").decode("utf-8")
-    if len(frame.encode()) > MAX_FRAME_BYTES:
+    frame = _TO_JSON.encode({"type": _NAMES[type(payload)], "id": message_id or ids.new_ulid(), "payload": payload})
+    if not frame.isascii():
+        frame = frame.encode("utf-8", "replace").decode("utf-8")
+    if _is_too_large(frame):
         raise ProtocolError("too_large", f"the frame is over {MAX_FRAME_BYTES} bytes", message_id)
     return frame
 
 
 def decode(frame: str, known: dict[str, type]) -> Message:
     """The message in a frame, checked field by field; raises ProtocolError and never anything else."""
-    # a character is at most four bytes, so short frames need not be encoded to be counted
-    if len(frame) * 4 > MAX_FRAME_BYTES and len(frame.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
+    if _is_too_large(frame):
         raise ProtocolError("too_large", f"the frame is over {MAX_FRAME_BYTES} bytes")
     try:
-        raw = _JSON.decode(frame)
+        raw = _FROM_JSON.decode(frame)
     except (ValueError, RecursionError) as error:
         raise ProtocolError("bad_message", f"not JSON: {error}"[:300]) from error
     if not isinstance(raw, dict):
@@ -70,9 +65,21 @@ def decode(frame: str, known: dict[str, type]) -> Message:
     return Message(name, str(message_id), payload)
 
 
+def _is_too_large(frame: str) -> bool:
+    # a character is at most four bytes, so short frames need not be encoded to be counted
+    return len(frame) * 4 > MAX_FRAME_BYTES and len(frame.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES
+
+
+def _fields_of(record: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(record):
+        raise TypeError(f"a {type(record).__name__} cannot be sent")
+    return vars(record)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-# made once: json.loads makes a new decoder for each call that names a parse_constant
-_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+# made once: json.dumps and json.loads make a new one for each call that asks for anything special
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_fields_of)
+_FROM_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
