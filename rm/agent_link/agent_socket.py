@@ -15,6 +15,8 @@ from wsproto.utilities import LocalProtocolError
 from rm.agent_link.text_frames import frame_of, texts_in
 
 RECEIVE_BYTES = 64 * 1024
+# Hundreds of messages may arrive at once: after so long others have a turn before the next of them is taken.
+TURN_SECONDS = 0.005
 
 
 class NoReader:
@@ -56,6 +58,7 @@ class AgentSocket:
         ws.ws.handshake = _SHAKEN
         self._is_between_messages = True
         self._begun: bytearray | None = None
+        self._turn_ends = 0.0
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
         """The next message, or None when none is whole in time; raises ConnectionClosed at the end.
@@ -64,6 +67,8 @@ class AgentSocket:
         is memory and work.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self._ws.input_buffer and time.monotonic() > self._turn_ends:
+            self._give_way()
         while not self._ws.input_buffer:
             if not self._ws.connected:
                 raise ConnectionClosed(self._ws.close_reason, self._ws.close_message)
@@ -72,12 +77,17 @@ class AgentSocket:
                 return None
             try:
                 self._read(seconds)
+                self._turn_ends = time.monotonic() + TURN_SECONDS
             except TimeoutError:
                 return None
             except (OSError, LocalProtocolError):
                 self._ws.connected = False
         message: str | bytes = self._ws.input_buffer.pop(0)
         return message
+
+    def _give_way(self) -> None:
+        time.sleep(0)
+        self._turn_ends = time.monotonic() + TURN_SECONDS
 
     def _read(self, seconds: float | None) -> None:
         self.sock.settimeout(seconds)

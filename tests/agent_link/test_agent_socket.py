@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 from simple_websocket import ConnectionClosed, Server
@@ -9,6 +10,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, Request, TextMessage
 
+from rm.agent_link import agent_socket as module
 from rm.agent_link.agent_socket import AgentSocket, NoEvent, NoReader
 from rm.agent_link.steady_socket import SteadySocket
 from tests.agent_link.conftest import WAIT
@@ -69,6 +71,23 @@ def test_messages_arrive_in_order_and_answers_go_back(ends):
     assert [server.receive(WAIT) for _ in range(3)] == ["one", "two", b"three"]
     server.send("four")
     assert peer.next(TextMessage).data == "four"
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 0), (module.TURN_SECONDS + 0.001, 1)])
+def test_others_have_a_turn_between_messages_that_arrived_together_when_one_took_long(
+    ends, monkeypatch, seconds, turns
+):
+    peer, server = ends
+    peer.sock.sendall(peer.ws.send(TextMessage("one")) + peer.ws.send(TextMessage("two")))
+    now, given = time.monotonic(), []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(module.time, "sleep", given.append)
+
+    assert server.receive() == "one"
+    now += seconds
+    assert server.receive() == "two"
+
+    assert given == [0] * turns
 
 
 def test_a_message_in_pieces_is_put_together(ends):
