@@ -9,9 +9,9 @@ from rm.domain.alert_rules import is_forged
 from rm.domain.update_timing import Timing
 from rm.events import EventBus, HostChanged, JobChanged, JobQueued, UpdateChanged
 from rm.services import alerts, audit
-from rm.store import hosts, updates
+from rm.store import hosts, jobs, quick_rows, updates
 from rm.store.database import changes, publish_after_commit
-from rm.store.models import Host, Job, UpdateAttempt, UpdateEvent
+from rm.store.models import Host, Job, UpdateAttempt
 
 MAX_EVENTS = 500
 FORGERY = "release_signature_invalid"
@@ -74,12 +74,7 @@ def take(
 
 def note(row: UpdateAttempt, text: str, *, now: datetime) -> None:
     """One line of an attempt's history; a line that repeats the last one is left out, and so is the 501st."""
-    last = updates.last_event(row.job_id)
-    if last is not None and (last.text, last.state, last.phase) == (text, row.state, row.phase):
-        return
-    is_over = not rules.is_open(row.state)
-    if is_over or UpdateEvent.select().where(UpdateEvent.job == row.job_id).count() < MAX_EVENTS:
-        UpdateEvent.create(job=row.job_id, at=now, state=row.state, phase=row.phase, text=text)
+    updates.add_event(row, text, at=now, most=MAX_EVENTS if rules.is_open(row.state) else None)
 
 
 def fleet_closed_because(row: UpdateAttempt, *, is_begun: bool) -> str:
@@ -110,7 +105,6 @@ def condition_of(host_id: str) -> str:
 
 def _keep_job_in_step(row: UpdateAttempt, *, now: datetime) -> None:
     fields: dict[str, Any] = {"reason": row.reason, "message": row.message, "last_sign_at": row.last_sign_at}
-    job = Job.get_by_id(row.job_id)
     if row.state in _OUTCOMES:
         fields |= {"state": "finished", "outcome": _OUTCOMES[row.state], "finished_at": row.ended_at, "waits_for": ""}
     elif row.state in ("queued", "deferred"):
@@ -120,12 +114,13 @@ def _keep_job_in_step(row: UpdateAttempt, *, now: datetime) -> None:
             "waits_for": waits,
         }  # fmt: skip
     else:
+        job = jobs.get(row.job_id)
         fields |= {
             "state": "queued" if row.state == "dispatched" else "running", "outcome": None, "finished_at": None,
             "dispatched_at": job.dispatched_at or now, "waits_for": "",
             "started_at": None if row.state == "dispatched" else job.started_at or now,
         }  # fmt: skip
-    Job.update(fields).where(Job.id == row.job_id).execute()
+    quick_rows.change(Job, row.job_id, fields)
 
 
 def _tell_alert(

@@ -41,6 +41,13 @@ def by_id(model: type[AnyRow], row_id: str) -> AnyRow | None:
     return first(model, "id = ?", row_id)
 
 
+def change(model: type[Row], row_id: str, fields: dict[str, Any]) -> bool:
+    """Set these fields of the row with this id; False if there is none."""
+    known = model._meta.fields
+    parameters = [known[name].db_value(value) for name, value in fields.items()]
+    return bool(db.execute_sql(_change(model, tuple(fields)), [*parameters, row_id]).rowcount)
+
+
 def ids(found: Iterable[str | None]) -> str:
     """These ids as the parameter of AMONG; what is none is left out."""
     return json.dumps([one for one in found if one])
@@ -58,3 +65,10 @@ def _plan(model: type[Row]) -> tuple[str, tuple[str, ...], tuple[tuple[str, Call
     # only names of our own schema, and a caller's constant, are ever part of the text
     query = f'SELECT {columns} FROM "{model._meta.table_name}" WHERE '  # noqa: S608
     return query, tuple(field.name for field in fields), converters
+
+
+@cache
+def _change(model: type[Row], names: tuple[str, ...]) -> str:
+    columns = ", ".join(f'"{model._meta.fields[name].column_name}" = ?' for name in names)
+    # only names of our own schema
+    return f'UPDATE "{model._meta.table_name}" SET {columns} WHERE id = ?'  # noqa: S608

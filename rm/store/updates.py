@@ -13,6 +13,7 @@ from rm.domain.update_verdict import HostFacts, ReleaseFacts, Verdict, verdict_f
 from rm.errors import NotFound
 from rm.shared import instants
 from rm.store import quick_rows, releases
+from rm.store.database import db
 from rm.store.models import FleetUpdate, Host, OrphanResult, Release, Setting, UpdateAttempt, UpdateEvent
 
 TIMING = "update_timing"
@@ -92,8 +93,20 @@ def events(job_id: str) -> list[UpdateEvent]:
     return list(UpdateEvent.select().where(UpdateEvent.job == job_id).order_by(UpdateEvent.id))
 
 
-def last_event(job_id: str) -> UpdateEvent | None:
-    return UpdateEvent.select().where(UpdateEvent.job == job_id).order_by(UpdateEvent.id.desc()).first()
+def add_event(row: UpdateAttempt, text: str, *, at: datetime, most: int | None) -> None:
+    """One line of an attempt's history, unless it repeats the last one, or there are `most` already."""
+    db.execute_sql(_ADD_EVENT, (row.job_id, instants.to_text(at), row.state, row.phase, text, most))
+
+
+# one statement: a host that is updated writes a dozen lines, and each would be three questions
+_ADD_EVENT = """
+INSERT INTO update_events (job_id, at, state, phase, text)
+SELECT ?1, ?2, ?3, ?4, ?5
+WHERE NOT EXISTS (
+    SELECT 1 FROM (SELECT state, phase, text FROM update_events WHERE job_id = ?1 ORDER BY id DESC LIMIT 1)
+    WHERE (state, phase, text) = (?3, ?4, ?5)
+) AND (?6 IS NULL OR (SELECT COUNT(*) FROM update_events WHERE job_id = ?1) < ?6)
+"""
 
 
 def fleet_state(fleet_update_id: str) -> str:
