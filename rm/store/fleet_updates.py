@@ -12,6 +12,7 @@ from rm.domain.fleet_state import OPEN_STATES, Attempt, Fleet, Member
 from rm.errors import NotFound
 from rm.shared import instants
 from rm.store import updates
+from rm.store.database import db
 from rm.store.models import FleetUpdate, FleetUpdateEvent, FleetUpdateHost, Host, HostTag, Job, UpdateAttempt
 
 ENDED_STATES = ("cancelled", "completed", "completed_with_exceptions")
@@ -170,7 +171,8 @@ def load(found: FleetUpdate, *, now: datetime) -> Fleet:
         state=found.state,
         to_seq=found.to_seq,
         options=parse_options(found.options),
-        members=tuple(_member(row, busy, orderer_name(found), margin, now) for row in rows.tuples()),
+        # as SQLite has them: of twenty-six columns only a few moments are looked at
+        members=tuple(_member(row, busy, orderer_name(found), margin, now) for row in db.execute(rows)),
         is_hard_cancel=bool(kept.get("is_hard_cancel")),
         is_rolling_back=bool(kept.get("is_rolling_back")),
         counted_from=instants.from_text(kept["counted_from"]) if kept.get("counted_from") else None,
@@ -196,28 +198,31 @@ def _member(row: tuple[Any, ...], busy: set[str], orderer: str, margin: timedelt
             phase=phase,
             is_rollback=bool(is_rollback),
             is_fenced=fenced_at is not None,
-            cap_at=deadline_at + margin if deadline_at and attempt_state in ("dispatched", "running") else None,
+            cap_at=instants.from_text(deadline_at) + margin
+            if deadline_at and attempt_state in ("dispatched", "running")
+            else None,
             failure_class=failure_class,
             reason=attempt_reason,
             message=message,
             is_revert_failed=bool(is_revert_failed),
             is_cancel_requested=cancel_requested_at is not None,
             is_cancelled_by_hand=bool(cancelled_by) and cancelled_by != orderer,
-            retry_at=retry_at,
+            retry_at=instants.from_text(retry_at) if retry_at else None,
         )
+    seen_at = instants.from_text(last_seen_at) if last_seen_at else None
     return Member(
         host_id=host_id,
         name=name,
         position=position,
         wave=wave,
         state=state,
-        changed_at=changed_at,
-        is_online=health.is_online(is_connected=connected_at is not None, last_seen_at=last_seen_at, now=now),
+        changed_at=instants.from_text(changed_at),
+        is_online=health.is_online(is_connected=connected_at is not None, last_seen_at=seen_at, now=now),
         agent_seq=agent_seq,
         is_busy=host_id in busy,
         is_revoked=revoked_at is not None,
         is_always_on=mode == "always_on",
-        last_seen_at=last_seen_at,
+        last_seen_at=seen_at,
         verdict=verdict,
         reason=reason,
         attempt=attempt,
