@@ -40,6 +40,9 @@ OUTCOMES = ("succeeded",) * 8 + ("warnings", "failed")
 BATCH = 20
 ANSWER_SECONDS = 20
 DIAL_SECONDS = 120
+# As `make bench ARGS=update` measures real agents; of a restart, two seconds are the unit's RestartSec.
+ORDER_TO_SWAP_SECONDS = 0.9
+RESTART_SECONDS = 2.6
 # how often a report that was acknowledged is sent once more, as after an acknowledgement that got lost
 REPEATED = 0.1
 TROUBLE = (OSError, WebSocketException, TimeoutError, asyncio.TimeoutError)
@@ -68,6 +71,7 @@ class SoakAgent:
         self._update: asyncio.Task[None] | None = None
         self._trial: Json | None = None
         self._handled: set[str] = set()
+        self._is_restarting = False
         self.is_ending = False
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -105,7 +109,11 @@ class SoakAgent:
                 if not waiting.done():
                     waiting.set_exception(OSError("the connection ended"))
             self._waiting.clear()
-            await asyncio.sleep(random.uniform(0, self._pace["dial_seconds"]))
+            if self._is_restarting:
+                self._is_restarting = False
+                await asyncio.sleep(RESTART_SECONDS * random.uniform(0.9, 1.3))
+            else:
+                await asyncio.sleep(random.uniform(0, self._pace["dial_seconds"]))
 
     async def _connect(self) -> None:
         release = self._journal.releases.get(self.host_id, {"agent_version": "0.1.0", "agent_seq": 1})
@@ -253,10 +261,12 @@ class SoakAgent:
                 await asyncio.sleep(0.2)
             for phase in ("preflight", "draining", "downloading", "verifying", "selftest"):
                 await self._send(UpdateProgress(attempt_id=attempt_id, phase=phase))
+                await asyncio.sleep(ORDER_TO_SWAP_SECONDS / 5 * random.uniform(0.5, 1.5))
             await self._ask(UpdateProgress(attempt_id=attempt_id, phase="swapping"), "update")
             self._journal.note(what="release", host_id=self.host_id, release=release)
         self._trial = {"attempt_id": attempt_id, "phase": "trial"}
         self._is_connected.clear()
+        self._is_restarting = True
         self.drop()
         await self._ask(UpdateResult(attempt_id=attempt_id, outcome="committed", phase="committed"), "update")
         self._trial = None
