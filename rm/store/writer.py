@@ -28,6 +28,9 @@ MAX_WAITING_LINES = 20_000
 MAX_LINES_PER_JOB = 100_000
 RETRY_SECONDS = 1.0
 
+# made once: json.dumps makes a new one for each call that asks for anything special
+_TO_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 NO_SPACE = "lines are missing from here on: the server's disk is almost full, and it kept the result only"
 
 Done = Callable[[bool], None]
@@ -198,7 +201,7 @@ def _store(batch: _Batch, cut: set[str] | None) -> list[Event]:
     events: list[Event] = []
     with db.atomic():
         for host_id, (_, beat) in batch.heartbeats.items():
-            problems = json.dumps(beat.problems, ensure_ascii=False, separators=(",", ":"))
+            problems = _TO_JSON.encode(beat.problems)
             next_run = min((run.due_at for run in beat.next_runs), default=None)
             changed = connection.execute(
                 "UPDATE hosts SET problems = ?1, next_run_at = ?2"
@@ -273,4 +276,4 @@ def _cut_rows(job_id: str, lines: list[LogLine], cut: set[str]) -> list[tuple[An
 
 def _progress_text(progress: JobProgress) -> str:
     body = {name: value for name, value in vars(progress).items() if name != "job_id"}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _TO_JSON.encode(body)
