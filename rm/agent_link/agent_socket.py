@@ -135,6 +135,13 @@ class AgentSocket:
     def close(self, code: int, reason: str) -> None:
         self._ws.close(code, reason)
 
+    def release(self) -> None:
+        """Nothing is read any more: end wsproto's parser, which holds itself.
+
+        What has lived for hours before it becomes garbage is found by no collection for a long time.
+        """
+        self._ws.ws.connection._proto._parse_more.close()
+
     def wake(self) -> None:
         """End the wait of who receives: nothing more is read."""
         self._ws.connected = False

@@ -31,9 +31,11 @@ class Lender:
                 self._idle -= 1
                 self._errands.put(errand)
                 return
-        threading.Thread(target=self._work, args=(errand,), name="agent-writer", daemon=True).start()
+        threading.Thread(target=self._work, args=([errand],), name="agent-writer", daemon=True).start()
 
-    def _work(self, errand: Errand | None) -> None:
+    def _work(self, first: list[Errand]) -> None:
+        # out of the list: a thread holds its arguments for as long as it lives
+        errand: Errand | None = first.pop()
         while errand is not None:
             try:
                 errand()

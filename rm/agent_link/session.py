@@ -99,6 +99,7 @@ class AgentSession:
             self.close(1000, "")
             self._outgoing.wait_ended(SEND_SECONDS)
             self.abort()
+            self._ws.release()
             # While the server stops nobody reads who is connected, and the next start begins with nobody.
             if was_current and not self._registry.is_stopping:
                 self._say_goodbye()

@@ -79,6 +79,9 @@ class FakeSocket:
             self._changed.notify_all()
         self.event.set()
 
+    def release(self):
+        pass
+
     def wake(self):
         self._drop()
 

@@ -1,8 +1,10 @@
 """A WebSocket that is read by who waits for a frame, over a real connection and the real simple-websocket."""
 
+import gc
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 from simple_websocket import ConnectionClosed, Server
@@ -189,3 +191,20 @@ def test_waking_ends_the_wait_of_who_receives(ends):
     server.wake()
 
     assert ended.wait(WAIT)
+
+
+def test_nothing_of_a_connection_that_was_cut_waits_for_a_collection(ends):
+    peer, server = ends
+    parser = weakref.ref(server._ws.ws.connection._proto)
+    peer.sock.sendall(peer.ws.send(TextMessage("never whole", message_finished=False)))
+    assert server.receive(0.05) is None
+    peer.sock.close()
+    with pytest.raises(ConnectionClosed):
+        server.receive(WAIT)
+    gc.disable()
+    try:
+        server.release()
+        server._ws.ws = None
+        assert parser() is None
+    finally:
+        gc.enable()

@@ -1,6 +1,7 @@
 """Threads that are lent: errands never wait for each other, and idle threads end."""
 
 import threading
+import weakref
 
 from rm.agent_link.lending import Lender
 from rm.agent_link.outgoing import Outgoing
@@ -52,6 +53,20 @@ def test_no_errand_is_lost_when_threads_end_in_the_same_moment():
         lender.run(lambda number=number: done.append(number))
 
     wait_until(lambda: len(done) == 2000)
+
+
+def test_an_idle_thread_holds_nothing_of_its_first_errand():
+    class Errand:
+        def __call__(self):
+            pass
+
+    lender, errand = Lender(), Errand()
+    held = weakref.ref(errand)
+    lender.run(errand)
+    del errand
+
+    wait_until(lambda: lender._idle == 1)
+    assert held() is None
 
 
 def test_an_errand_that_fails_takes_no_thread_away(caplog):
