@@ -9,7 +9,7 @@ from rm.domain.alert_rules import is_forged
 from rm.domain.update_timing import Timing
 from rm.events import EventBus, HostChanged, JobChanged, JobQueued, UpdateChanged
 from rm.services import alerts, audit
-from rm.store import hosts, jobs, quick_rows, updates
+from rm.store import hosts, jobs, updates
 from rm.store.database import changes, publish_after_commit
 from rm.store.models import Host, Job, UpdateAttempt
 
@@ -120,7 +120,7 @@ def _keep_job_in_step(row: UpdateAttempt, *, now: datetime) -> None:
             "dispatched_at": job.dispatched_at or now, "waits_for": "",
             "started_at": None if row.state == "dispatched" else job.started_at or now,
         }  # fmt: skip
-    quick_rows.change(Job, row.job_id, fields)
+    Job.update(fields).where(Job.id == row.job_id).execute()
 
 
 def _tell_alert(

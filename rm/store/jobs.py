@@ -24,10 +24,9 @@ def owner_of(job_id: str) -> str | None:
 
 def get(job_id: str) -> Job:
     """The job with its host; raises NotFound."""
-    job = find(job_id)
+    job = quick_rows.with_host(find(job_id))
     if job is None:
         raise NotFound("There is no such job.", help="It may have been removed with its host.")
-    job.__rel__["host"] = quick_rows.by_id(Host, job.host_id)
     return job
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from peewee import BooleanField
 
 from rm.store.database import db
+from rm.store.models import Host
 from rm.store.models.rows import InstantField, JsonField, Row
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -41,11 +42,11 @@ def by_id(model: type[AnyRow], row_id: str) -> AnyRow | None:
     return first(model, "id = ?", row_id)
 
 
-def change(model: type[Row], row_id: str, fields: dict[str, Any]) -> bool:
-    """Set these fields of the row with this id; False if there is none."""
-    known = model._meta.fields
-    parameters = [known[name].db_value(value) for name, value in fields.items()]
-    return bool(db.execute_sql(_change(model, tuple(fields)), [*parameters, row_id]).rowcount)
+def with_host(found: AnyRow | None) -> AnyRow | None:
+    """The row with the host that it belongs to, as if it had been joined; None stays none."""
+    if found is not None:
+        found.__rel__["host"] = by_id(Host, found.host_id)
+    return found
 
 
 def ids(found: Iterable[str | None]) -> str:
@@ -65,10 +66,3 @@ def _plan(model: type[Row]) -> tuple[str, tuple[str, ...], tuple[tuple[str, Call
     # only names of our own schema, and a caller's constant, are ever part of the text
     query = f'SELECT {columns} FROM "{model._meta.table_name}" WHERE '  # noqa: S608
     return query, tuple(field.name for field in fields), converters
-
-
-@cache
-def _change(model: type[Row], names: tuple[str, ...]) -> str:
-    columns = ", ".join(f'"{model._meta.fields[name].column_name}" = ?' for name in names)
-    # only names of our own schema
-    return f'UPDATE "{model._meta.table_name}" SET {columns} WHERE id = ?'  # noqa: S608

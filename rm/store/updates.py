@@ -23,7 +23,7 @@ IS_OPEN = SQL(f"state IN ({', '.join(repr(state) for state in OPEN)})")
 
 def find(job_id: str) -> UpdateAttempt | None:
     """The attempt with its host."""
-    return _with_host(quick_rows.first(UpdateAttempt, "job_id = ?", job_id))
+    return quick_rows.with_host(quick_rows.first(UpdateAttempt, "job_id = ?", job_id))
 
 
 def get(job_id: str) -> UpdateAttempt:
@@ -36,18 +36,12 @@ def get(job_id: str) -> UpdateAttempt:
 
 def open_for_host(host_id: str) -> UpdateAttempt | None:
     """The one attempt that has not ended, with its host."""
-    return _with_host(quick_rows.first(UpdateAttempt, f"host_id = ? AND {IS_OPEN.sql}", host_id))
+    return quick_rows.with_host(quick_rows.first(UpdateAttempt, f"host_id = ? AND {IS_OPEN.sql}", host_id))
 
 
 def last_for_host(host_id: str) -> UpdateAttempt | None:
     """The attempt that was ordered last, with its host."""
-    return _with_host(quick_rows.first(UpdateAttempt, "host_id = ? ORDER BY epoch DESC LIMIT 1", host_id))
-
-
-def _with_host(found: UpdateAttempt | None) -> UpdateAttempt | None:
-    if found is not None:
-        found.__rel__["host"] = quick_rows.by_id(Host, found.host_id)
-    return found
+    return quick_rows.with_host(quick_rows.first(UpdateAttempt, "host_id = ? ORDER BY epoch DESC LIMIT 1", host_id))
 
 
 def list_for_fleet_update(fleet_update_id: str) -> list[UpdateAttempt]:

@@ -94,10 +94,8 @@ class Writer:
 
     def heartbeat(self, *, host_id: str, at: datetime, beat: Heartbeat) -> None:
         with self._changed:
-            is_first = not self._batch
             self._batch.heartbeats[host_id] = (at, beat)
-            if is_first:
-                self._changed.notify()
+            self._changed.notify()
 
     def seen(self, *, host_id: str, at: datetime) -> None:
         """Any frame is a sign of life: a host that is busy reporting is never taken for one that is away."""

@@ -2,11 +2,9 @@
 
 import pytest
 
-from rm.store import quick_rows
 from rm.store.models import Host, Job, Repository
 from rm.store.quick_rows import AMONG, by_id, ids, load
 from tests import cast
-from tests.cast import NOW
 
 
 @pytest.mark.parametrize("model", [Host, Job, Repository])
@@ -39,12 +37,3 @@ def test_a_loaded_row_is_unchanged_and_saves_what_is_changed_in_it_only(bus, web
 
     kept = Host.get_by_id(web1.id)
     assert (kept.name, kept.hostname) == ("web-one", "elsewhere")
-
-
-def test_a_row_is_changed_by_its_id_alone(bus, web1, db1):
-    changed = quick_rows.change(Host, web1.id, {"problems": ["ü"], "last_seen_at": NOW, "is_pinned": True})
-
-    found = Host.get_by_id(web1.id)
-    assert (changed, found.problems, found.last_seen_at, found.is_pinned) == (True, ["ü"], NOW, True)
-    assert not Host.get_by_id(db1.id).is_pinned
-    assert not quick_rows.change(Host, "nobody", {"is_pinned": True})

@@ -4,7 +4,6 @@ peewee makes a state of its own for each column and each value while it walks th
 that took ten times as long as SQLite took to answer.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -42,11 +41,6 @@ def is_column(asked: Any) -> bool:
     return isinstance(asked, Field) and not isinstance(asked, FieldAlias)
 
 
-def is_scalar(value: Any) -> bool:
-    """Whether this is one value that a column can be set to or compared with."""
-    return isinstance(value, _SCALARS)
-
-
 def _text(condition: Any, ctx: Context, values: list[Any]) -> str | None:
     if type(condition) is not Expression or condition.flat:
         return None
@@ -60,14 +54,11 @@ def _text(condition: Any, ctx: Context, values: list[Any]) -> str | None:
     name = f'"{ctx.alias_manager[column.model._meta.table]}"."{column.column_name}"'
     if value is None:
         return f"({name} {condition.op} NULL)" if condition.op in (OP.IS, OP.IS_NOT) else None
-    if condition.op in _COMPARISONS and is_scalar(value):
+    if condition.op in _COMPARISONS and isinstance(value, _SCALARS):
         values.append(column.db_value(value))
         return f"({name} {condition.op} ?)"
-    if condition.op in (OP.IN, OP.NOT_IN) and isinstance(value, _LISTS) and value and all(map(is_scalar, value)):
-        values.extend(_converted(column, value))
+    is_listed = condition.op in (OP.IN, OP.NOT_IN) and isinstance(value, _LISTS)
+    if is_listed and value and all(isinstance(one, _SCALARS) for one in value):
+        values.extend(column.db_value(one) for one in value)
         return f"({name} {condition.op} ({', '.join('?' * len(value))}))"
     return None
-
-
-def _converted(column: Field, found: Any) -> Iterator[Any]:
-    return (column.db_value(one) for one in found)
