@@ -125,6 +125,11 @@ class Watched:
         self.page.goto(self.url + path)
         return self.page
 
+    def go_again(self) -> Page:
+        """The same address asked for anew: Chromium refuses a reload while the page before it is leaving."""
+        self.page.goto(self.page.url)
+        return self.page
+
     def check(self) -> None:
         """Fails on anything the browser complained about, but for what the test expects."""
         heard = [one for one in self.complaints if not any(part in one for part in self.expected)]

@@ -216,18 +216,19 @@ def test_everything_works_without_scripts(
     agent.start()
 
     def is_here() -> bool:
-        page.reload()
-        return page.locator("#waiting.card--ok").count() == 1
+        return watched.go_again().locator("#waiting.card--ok").count() == 1
 
     wait_for(is_here, "the host to connect")
     page.get_by_role("link", name="Choose what to back up").click()
     host_path = page.url.removeprefix(server.url)
     give_repository(page, host_path, server.url, tmp_path, tmp_path / "agent")
     page.locator("#steps").get_by_role("button", name="Create repository").click()
+    badge = page.locator("#job-head .status--badge")
+    badge.wait_for()
 
     def has_ended() -> bool:
-        page.reload()
-        return page.locator("#job-head .status--badge").inner_text() == "Succeeded"
+        watched.go_again()
+        return badge.inner_text() == "Succeeded"
 
     wait_for(has_ended, "the repository to be created")
     page.goto(f"{server.url}{host_path}/settings")
