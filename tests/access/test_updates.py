@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.access.conftest import Stage
-from tests.access.test_keyboard import FOCUSED, tab_to
+from tests.access.test_keyboard import expect_focus, tab_to
 from tests.access.test_ways import WITHOUT_DIALOGS
 from tests.browser.conftest import PHONE, Watched
 
@@ -32,12 +32,12 @@ def test_a_decision_is_asked_in_a_dialog_that_gives_the_focus_back(full: Stage, 
     page.keyboard.press("Enter")
     dialog = page.locator("#skip-fleet")
     expect(dialog).to_be_visible()
-    assert page.evaluate("document.activeElement.name") == "reason"
+    expect(dialog.locator("[name=reason]")).to_be_focused()
 
     page.keyboard.press("Escape")
 
     expect(dialog).to_be_hidden()
-    assert page.evaluate(FOCUSED)["name"] == "Continue without"
+    expect_focus(page, "Continue without")
 
 
 def test_without_dialogs_an_update_is_asked_for_on_a_page(full: Stage, look: Callable[..., Watched]) -> None:

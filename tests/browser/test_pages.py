@@ -44,8 +44,8 @@ def test_a_row_changes_by_itself_and_keeps_what_is_being_typed(
     agent.stop()
 
     expect(status).to_contain_text("offline", timeout=40_000)
-    assert fleet.evaluate("document.activeElement.id") == "q"
-    assert fleet.locator("#q").input_value() == host_name[0]
+    expect(fleet.locator("#q")).to_be_focused()
+    expect(fleet.locator("#q")).to_have_value(host_name[0])
 
 
 def test_a_host_that_enrols_appears_on_an_open_fleet_page(
@@ -197,7 +197,7 @@ def test_search_filters_in_place_and_the_back_button_works(
     page.locator("#q").fill("no such host")
 
     expect(page.locator("#hosts")).to_contain_text("No host matches")
-    assert "q=no" in page.url
+    expect(page).to_have_url(re.compile("q=no"))
     assert page.evaluate("window.stayed")
     page.go_back()
     expect(page.locator("#hosts tbody tr")).to_have_count(1)
@@ -275,10 +275,10 @@ def test_the_theme_is_kept_and_set_before_the_first_paint(open_page: Callable[..
 
     toggle.click()
     toggle.click()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     watched.go("/patterns")
 
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
 
 
@@ -288,10 +288,10 @@ def test_a_keyboard_reaches_the_content_first(open_page: Callable[..., Watched])
     page = watched.go("/")
 
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    expect(page.locator(".skip")).to_be_focused()
     page.keyboard.press("Enter")
 
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
 
 
 def test_copying_the_install_line_gives_exactly_that_line(open_page: Callable[..., Watched]) -> None:
