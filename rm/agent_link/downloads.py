@@ -18,6 +18,7 @@ from rm.domain.permissions import AGENT, allows
 from rm.errors import NotFound, Unauthorised
 from rm.runtime import runtime
 from rm.services import enrolments, presence
+from rm.shared.release import Artifact
 from rm.store import artifacts, pending_hosts, releases
 from rm.store.models import Release
 
@@ -71,7 +72,7 @@ def artifact(sha256: str) -> Response:
     found = releases.find_artifact(sha256)
     if found is None:
         raise NotFound("There is no artifact with this sha256.", code="no_artifact")
-    response = _file(_kept(sha256), etag=sha256, name=found.name)
+    response = _file(_kept(found), etag=sha256, name=found.name)
     if response.status_code < 400:
         scope = "public" if is_public else "private"
         response.headers["Cache-Control"] = f"{scope}, max-age=31536000, immutable"
@@ -149,7 +150,7 @@ def _current_artifact() -> tuple[Path, str]:
             f"Release {found.version} has no agent for {os[:32] or '?'}/{arch[:32] or '?'}, only for {platforms}.",
             code="no_artifact",
         )
-    return _kept(wanted.sha256), wanted.sha256
+    return _kept(wanted), wanted.sha256
 
 
 def _bundled() -> tuple[Path, str]:
@@ -161,12 +162,16 @@ def _bundled() -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _kept(sha256: str) -> Path:
-    path = artifacts.find(runtime().settings.data_dir, sha256)
-    if path is None:
-        log.error("the artifact %s is missing in %s", sha256, artifacts.directory(runtime().settings.data_dir))
+def _kept(wanted: Artifact) -> Path:
+    data_dir = runtime().settings.data_dir
+    path = artifacts.find(data_dir, wanted.sha256)
+    size = path.stat().st_size if path is not None else None
+    if path is None or size != wanted.size:
+        # Said at once: a host that is handed too few bytes takes it for a bad line and tries for minutes.
+        state = "is missing" if size is None else f"has {size} bytes where its manifest says {wanted.size}"
+        log.error("the artifact %s %s in %s", wanted.sha256, state, artifacts.directory(data_dir))
         raise NotFound(
-            "The file of this artifact is missing on the server.",
+            f"The file of this artifact {state} on the server.",
             code="no_artifact",
             help="Import the release again: flask --app app rm release import DIR",
         )

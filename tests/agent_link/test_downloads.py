@@ -187,6 +187,27 @@ def test_an_artifact_may_be_kept_for_good_and_is_private_while_announcing_is_off
     assert public["Accept-Ranges"] == "bytes"
 
 
+@pytest.mark.parametrize("path", [f"/agent/artifact/{RELEASE.artifact_sha256}", "/agent/binary?os=linux&arch=amd64"])
+def test_an_artifact_whose_file_was_damaged_on_the_server_is_refused_until_it_is_imported_again(
+    get, bring, settings, path
+):
+    bring(RELEASE)
+    file = settings.data_dir / "releases" / RELEASE.artifact_sha256
+    file.chmod(0o600)
+    file.write_bytes(RELEASE.artifact[:-1])
+    cut_short = get(path)
+    file.unlink()
+    gone = get(path)
+    bring(RELEASE, is_promoted=False)
+
+    size = len(RELEASE.artifact)
+    assert (cut_short.status_code, gone.status_code) == (404, 404)
+    assert f"has {size - 1} bytes where its manifest says {size} on the server" in cut_short.json["error"]["message"]
+    assert "is missing on the server" in gone.json["error"]["message"]
+    assert all("rm release import" in answer.json["error"]["help"] for answer in (cut_short, gone))
+    assert get(path).data == RELEASE.artifact
+
+
 def test_a_part_of_an_artifact_is_handed_out_and_a_part_beyond_its_end_is_refused(get, bring):
     bring(RELEASE)
     path, size = f"/agent/artifact/{RELEASE.artifact_sha256}", len(RELEASE.artifact)

@@ -415,7 +415,7 @@ REFUSED = {
     "badly signed": "manifest_bad_signature",
     "wrong architecture": "no_artifact",
     "replayed old": "below_floor",
-    "truncated": "",
+    "truncated": "not_served",
     "noexec directory": "no_exec",
     "read-only directory": "read_only",
     "full disk": "no_space",
