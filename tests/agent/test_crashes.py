@@ -204,10 +204,11 @@ def test_after_the_result_was_written_and_before_it_was_reported_it_is_reported(
 def test_a_cancel_that_was_written_before_the_crash_still_counts(
     rig: Rig, order: CommandRun, directory: JobDirectory
 ) -> None:
-    rig.fake_restic("[ $1 = backup ] || exit 1; trap 'exit 130' INT; while :; do sleep 0.05; done")
+    hears = rig.base / "hears"
+    rig.fake_restic(f"[ $1 = backup ] || exit 1; trap 'exit 130' INT; touch {hears}; while :; do sleep 0.05; done")
     directory.intend(intent())
     started = launch(rig, directory, order)
-    until(directory.processes)
+    until(hears.exists)
     directory.ask_cancel()
 
     result = outcome(rig, order)

@@ -236,12 +236,12 @@ def test_a_group_that_the_schedules_do_not_hold_any_more_is_not_backed_up_withou
 def test_a_hook_that_hangs_is_ended_with_all_that_it_started(rig: Rig) -> None:
     rig.grace_seconds = 0.5
     hook(rig, "hang", "trap '' TERM; sleep 300 & echo $! > $order.child; echo hangs; wait; wait; sleep 300")
-    order = backup(rig, pre_hook="hang", hook_seconds=1)
+    order = backup(rig, pre_hook="hang", hook_seconds=3)
 
     result = finished(rig, order)
 
     assert (result.outcome, result.reason) == ("failed", "pre_hook_failed")
-    assert "did not end within 1 s" in result.message
+    assert "did not end within 3 s" in result.message
     child = int(Path(f"{rig.paths.temporary}/order.child").read_text())
     until(lambda: linux.start_time(child) is None)
 

@@ -104,7 +104,7 @@ def test_the_time_box_runs_on_while_no_agent_is_there(rig: Rig, repository: Path
 def test_a_job_that_ends_well_in_its_last_moment_keeps_its_success(rig: Rig) -> None:
     rig.fake_restic("[ $1 = prune ] || exit 1; trap 'echo done; exit 0' INT; while :; do sleep 0.05; done")
     rig.start()
-    order = rig.order("prune", time_box_seconds=1)
+    order = rig.order("prune", time_box_seconds=3)
 
     rig.server.connected().send(order)
 
