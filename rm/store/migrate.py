@@ -1,6 +1,8 @@
 """Bringing a database file to the version that this program speaks."""
 
+import contextlib
 import logging
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ def migrate(
     """
     schema = SCHEMA_FILE.read_text() if schema is None else schema
     wanted = schema_version(schema)
+    _make_private(file)
     connection = sqlite3.connect(file, isolation_level=None, timeout=5)
     try:
         found = _read_version(connection, file)
@@ -47,12 +50,28 @@ def migrate(
             _run(connection, [schema], wanted)
             return None
         copy = file.with_name(f"{file.name}.before-{wanted}-{now:%Y%m%dT%H%M%SZ}")
-        connection.execute("VACUUM INTO ?", (str(copy),))
+        _copy(connection, copy)
         _run(connection, [path.read_text() for path in _steps(migrations_dir, found, wanted)], wanted)
         log.info("migrated the database from version %s to %s; the copy before is %s", found, wanted, copy.name)
         return copy
     finally:
         connection.close()
+
+
+def _make_private(file: Path) -> None:
+    """An empty file for SQLite to fill, its logs beside it: its owner's alone, whatever the umask of who starts it."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _copy(connection: sqlite3.Connection, copy: Path) -> None:
+    _make_private(copy)
+    try:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    except sqlite3.Error:
+        # Half a copy is none, and a server that is started again and again would leave one each time.
+        copy.unlink(missing_ok=True)
+        raise
 
 
 def _read_version(connection: sqlite3.Connection, file: Path) -> int:

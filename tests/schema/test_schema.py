@@ -1,6 +1,8 @@
 """schema.sql, the migrations and the models describe the same database."""
 
+import os
 import re
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -127,6 +129,37 @@ def test_a_migration_copies_the_file_first_and_keeps_the_data(tmp_path):
     assert copy is not None
     assert sqlite3.connect(copy).execute("PRAGMA user_version").fetchone() == (1,)
     assert sqlite3.connect(file).execute("SELECT name, size FROM things").fetchall() == [("kept", None)]
+
+
+def test_the_database_and_its_copy_are_for_their_owner_alone_whatever_the_umask(tmp_path):
+    os.umask(0)
+    fresh = tmp_path / "fresh.db"
+    file, steps = old_database(tmp_path, "SELECT 1;")
+
+    migrate(fresh, now=NOW)
+    copy = migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+    connection = sqlite3.connect(fresh)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute("INSERT INTO settings (name, value) VALUES ('a', '1')")
+
+    assert copy is not None
+    assert {one.stat().st_mode & 0o777 for one in (copy, *tmp_path.glob("fresh.db*"))} == {0o600}
+    assert len(list(tmp_path.glob("fresh.db*"))) == 3
+
+
+def test_a_copy_that_does_not_fit_is_removed_and_the_file_is_left_alone(tmp_path):
+    file, steps = old_database(tmp_path, "SELECT 1;")
+    before = file.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+
+    try:
+        with pytest.raises(sqlite3.Error):
+            migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    assert file.read_bytes() == before
+    assert list(tmp_path.glob("*before*")) == []
 
 
 def test_a_migration_that_fails_half_way_changes_nothing(tmp_path):
