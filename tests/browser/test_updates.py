@@ -143,8 +143,10 @@ def test_the_card_goes_through_every_phase_by_itself(
     page.locator("#update-card").get_by_role("link", name="Update agent").click()
     page.locator("#update-agent").get_by_role("button", name="Update agent").click()
     attempt_id = agent.await_order()
-    is_same = remember(page)
     card = page.locator("#update-card")
+    # the order may be with the host before the page that shows it is here
+    card.locator(".stepper").wait_for()
+    is_same = remember(page)
 
     go_through(agent, attempt_id, seen=lambda word: expect(card).to_contain_text(word))
 
@@ -164,6 +166,7 @@ def test_a_fleet_update_is_planned_started_and_watched_to_its_end(
     page.get_by_role("button", name="Take this plan").click()
     page.get_by_role("button", name="Start with web-1").click()
     attempt_id = agent.await_order()
+    page.locator("#fleet-update-progress").wait_for()
     is_same = remember(page)
     row = page.locator(f"#update-host-{stage[1].hosts['web-1']}")
     expect(page.locator("#lamps .lamp--news")).to_contain_text("0/1")
