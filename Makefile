@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
+# Two for each core, for half of the long tests wait; at most eight.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores * 2 : 8)))
 
 .PHONY: help venv demo run bench soak test e2e lint fmt docs docs-watch screenshots agent release sbom image sweep lock clean
 
@@ -38,7 +40,7 @@ test: venv ## the tests; ARGS go to pytest; RM_REQUIRE=all turns skips into fail
 	@scripts/make-venv oidc
 	@scripts/make-venv schemathesis
 	@scripts/make-venv docs
-	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 e2e: venv ## the end-to-end tests: browser, real hosts, the image; STAGE=compose plays them in containers
 ifeq ($(STAGE),compose)
