@@ -70,3 +70,23 @@ def test_without_scripts_everything_can_still_be_read_and_pressed(full: Stage, l
     expect(page.locator("noscript, p.flash--offline").first).to_be_attached()
     page.get_by_role("link", name="Continue without", exact=True).click()
     expect(page.get_by_label("Why")).to_be_visible()
+
+
+# [its share of the row, its ticks], as 500 hosts in three waves and a canary make them
+WAVES = [[1, 1], [1, 7], [1, 31], [4, 112], [1, 16], [4, 200]]
+DRAW = """(waves) => {
+  const cells = (n) => '<span class="tally__cell tally__cell--todo"></span>'.repeat(n);
+  const row = document.querySelector('.waves');
+  row.innerHTML = waves.map(([share, ticks]) => `<div class="waves__wave waves__wave--${share}">`
+    + `<span class="tally">${cells(ticks)}</span><span class="waves__name">Wave 2, 59 of 93</span></div>`).join('');
+  return [...row.querySelectorAll('.tally')].map((one) => one.scrollWidth - one.clientWidth);
+}"""
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1360, "height": 900}], ids=["phone", "desk"])
+def test_the_ticks_of_many_hosts_stay_within_their_wave(
+    full: Stage, look: Callable[..., Watched], viewport: dict[str, int]
+) -> None:
+    page = look(full, viewport=viewport).go(f"/settings/fleet-update/{full.scene.fleet_updates['halted']}")
+
+    assert page.evaluate(DRAW, WAVES) == [0] * len(WAVES)
