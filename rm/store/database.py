@@ -19,8 +19,12 @@ __all__ = [
 ]  # fmt: skip
 
 
+# One or two are in use at a time. What a burst needed is closed again, for each keeps up to 2 MB of pages as it lives.
+MAX_IDLE = 4
+
+
 class Pool(PooledSqliteDatabase):
-    """Keeps connections to one file; one that comes back after another file was opened is closed."""
+    """Keeps a few connections to one file; one that comes back after another file was opened is closed."""
 
     def init(self, database: str | None, *arguments: Any, **options: Any) -> None:
         self._to_this_file: set[int] = set()
@@ -32,7 +36,11 @@ class Pool(PooledSqliteDatabase):
         return connection
 
     def _can_reuse(self, connection: Any) -> bool:
-        return id(connection) in self._to_this_file
+        return id(connection) in self._to_this_file and len(self._connections) < MAX_IDLE
+
+    def _close_raw(self, connection: Any) -> None:
+        self._to_this_file.discard(id(connection))
+        super()._close_raw(connection)
 
 
 # lock_type only works in the constructor. IMMEDIATE: a block that reads and then writes

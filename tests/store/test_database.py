@@ -107,6 +107,29 @@ def test_a_connection_is_kept_for_the_next_block_and_the_log_is_written_back_at_
     assert not log.exists()
 
 
+def test_what_a_burst_of_readers_opened_is_closed_but_for_a_few(tmp_path):
+    file = tmp_path / "a.db"
+    migrate(file, now=NOW)
+    database.open_database(file)
+    together = threading.Barrier(10, timeout=60)
+
+    def read():
+        with connection():
+            db.execute_sql("SELECT 1")
+            together.wait()
+
+    readers = [threading.Thread(target=read) for _ in range(10)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(60)
+
+    # not its files: SQLite keeps those for the next connection
+    assert len(db._connections) == len(db._to_this_file) == database.MAX_IDLE
+    database.close_database()
+    assert len(db._to_this_file) == 0
+
+
 def test_a_busy_wait_is_short_because_it_holds_up_the_whole_process(app):
     assert 100 <= db.execute_sql("PRAGMA busy_timeout").fetchone()[0] <= 500
 
