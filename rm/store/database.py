@@ -19,12 +19,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-# One or two are in use at a time. What a burst needed is closed again, for each keeps up to 2 MB of pages as it lives.
+# What `close_surplus` leaves: one or two are in use at most times.
 MAX_IDLE = 4
 
 
 class Pool(PooledSqliteDatabase):
-    """Keeps a few connections to one file; one that comes back after another file was opened is closed."""
+    """Keeps connections to one file; one that comes back after another file was opened is closed."""
 
     def init(self, database: str | None, *arguments: Any, **options: Any) -> None:
         self._to_this_file: set[int] = set()
@@ -36,7 +36,15 @@ class Pool(PooledSqliteDatabase):
         return connection
 
     def _can_reuse(self, connection: Any) -> bool:
-        return id(connection) in self._to_this_file and len(self._connections) < MAX_IDLE
+        return id(connection) in self._to_this_file
+
+    def close_surplus(self) -> None:
+        with self._pool_lock:
+            # sorted, which a heap may be; the first are those that are taken first
+            idle = sorted(self._connections)
+            self._connections = idle[:MAX_IDLE]
+            for _, _, connection in idle[MAX_IDLE:]:
+                self._close_raw(connection)
 
     def _close_raw(self, connection: Any) -> None:
         self._to_this_file.discard(id(connection))
@@ -72,6 +80,14 @@ def close_database() -> None:
     if not db.is_closed():
         db.close()
     db.close_idle()
+
+
+def close_surplus() -> None:
+    """Close what a burst needed and nobody uses now, for each connection keeps up to 2 MB of pages as long as it lives.
+
+    Called now and then, not for each that comes back: a server with many hosts would open them again and again.
+    """
+    db.close_surplus()
 
 
 @contextmanager

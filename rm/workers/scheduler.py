@@ -75,6 +75,7 @@ class Scheduler:
             (60, self.give_up_waiting_jobs),
             (15, self.sweep_verdicts),
             (30, self.keep_repositories_in_order),
+            (60, self.close_surplus_connections),
             (3600, self.forget_expired_sessions),
             (3600, self.forget_kept_answers),
             (2, self.deliver),
@@ -111,6 +112,9 @@ class Scheduler:
 
     def cut_stuck_connections(self) -> None:
         self._cut_stuck()
+
+    def close_surplus_connections(self) -> None:
+        database.close_surplus()
 
     def look_for_imported_releases(self) -> None:
         """The command line imports and promotes in a process of its own, whose events nobody hears here."""

@@ -107,7 +107,7 @@ def test_a_connection_is_kept_for_the_next_block_and_the_log_is_written_back_at_
     assert not log.exists()
 
 
-def test_what_a_burst_of_readers_opened_is_closed_but_for_a_few(tmp_path):
+def test_what_a_burst_of_readers_opened_is_closed_later_but_for_a_few(tmp_path):
     file = tmp_path / "a.db"
     migrate(file, now=NOW)
     database.open_database(file)
@@ -124,8 +124,12 @@ def test_what_a_burst_of_readers_opened_is_closed_but_for_a_few(tmp_path):
     for reader in readers:
         reader.join(60)
 
+    assert len(db._connections) == 10
+    database.close_surplus()
     # not its files: SQLite keeps those for the next connection
     assert len(db._connections) == len(db._to_this_file) == database.MAX_IDLE
+    with connection():
+        assert db.execute_sql("SELECT 1").fetchone() == (1,)
     database.close_database()
     assert len(db._to_this_file) == 0
 
