@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+from rm.store.data_dir import give_to_owner_of
+
 CHUNK = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -38,7 +40,7 @@ def keep(path: Path, data_dir: Path, *, size: int, sha256: str) -> bool:
     """Copy a file in, hashed once more on the way; False when it was there. Raises ArtifactDiffers."""
     place = directory(data_dir)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _give_to_owner_of(data_dir, place)
+    give_to_owner_of(data_dir, place)
     there = find(data_dir, sha256)
     if there is not None and _is(there, size=size, sha256=sha256):
         return False
@@ -47,7 +49,7 @@ def keep(path: Path, data_dir: Path, *, size: int, sha256: str) -> bool:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
             _read(path, size=size, sha256=sha256, copy_to=file)
-            _give_to_owner_of(data_dir, draft)
+            give_to_owner_of(data_dir, draft)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, place / sha256)
@@ -62,13 +64,6 @@ def forget(data_dir: Path, sha256: str) -> None:
     path = find(data_dir, sha256)
     if path is not None:
         path.unlink(missing_ok=True)
-
-
-def _give_to_owner_of(data_dir: Path, path: Path) -> None:
-    """Root may import for a server that runs as somebody else, who must be able to read it."""
-    if os.geteuid() == 0:
-        owner = data_dir.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _is(path: Path, *, size: int, sha256: str) -> bool:

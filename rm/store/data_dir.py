@@ -27,3 +27,10 @@ class DataDirLock:
 
     def release(self) -> None:
         os.close(self._fd)
+
+
+def give_to_owner_of(directory: Path, path: Path) -> None:
+    """Root may make a file for a server that runs as somebody else, who must be able to read it."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

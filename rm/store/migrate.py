@@ -1,6 +1,5 @@
 """Bringing a database file to the version that this program speaks."""
 
-import contextlib
 import logging
 import os
 import re
@@ -10,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rm.errors import NotReady
+from rm.store.data_dir import give_to_owner_of
 
 log = logging.getLogger(__name__)
 
@@ -58,19 +58,25 @@ def migrate(
         connection.close()
 
 
-def _make_private(file: Path) -> None:
-    """An empty file for SQLite to fill, its logs beside it: its owner's alone, whatever the umask of who starts it."""
-    with contextlib.suppress(FileExistsError):
+def _make_private(file: Path) -> bool:
+    """An empty file for SQLite, its owner's alone whatever the umask of who starts it; False if it is there."""
+    try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    give_to_owner_of(file.parent, file)
+    return True
 
 
 def _copy(connection: sqlite3.Connection, copy: Path) -> None:
-    _make_private(copy)
+    is_ours = _make_private(copy)
     try:
         connection.execute("VACUUM INTO ?", (str(copy),))
     except sqlite3.Error:
-        # Half a copy is none, and a server that is started again and again would leave one each time.
-        copy.unlink(missing_ok=True)
+        # Half a copy is none, and a server that is started again and again would leave one each time. What was there
+        # before is whole, of a start in the same second: SQLite writes over nothing.
+        if is_ours:
+            copy.unlink(missing_ok=True)
         raise
 
 

@@ -162,6 +162,28 @@ def test_a_copy_that_does_not_fit_is_removed_and_the_file_is_left_alone(tmp_path
     assert list(tmp_path.glob("*before*")) == []
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_migrates_belongs_to_whom_the_directory_belongs(tmp_path):
+    file, steps = old_database(tmp_path, "SELECT 1;")
+    os.chown(tmp_path, 10001, 10001)
+
+    copy = migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+
+    assert copy is not None
+    assert (copy.stat().st_uid, copy.stat().st_gid) == (10001, 10001)
+
+
+def test_the_copy_of_an_earlier_start_in_the_same_second_is_left_alone(tmp_path):
+    file, steps = old_database(tmp_path, "INSERT INTO nowhere VALUES (1);")
+    for _ in range(2):
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(file, now=NOW, schema="PRAGMA user_version = 2;", migrations_dir=steps)
+
+    [copy] = tmp_path.glob("*before*")
+    assert sqlite3.connect(copy).execute("SELECT * FROM things").fetchall() == [("kept",)]
+
+
 def test_a_migration_that_fails_half_way_changes_nothing(tmp_path):
     file, steps = old_database(tmp_path, "ALTER TABLE things ADD COLUMN size INTEGER; INSERT INTO nowhere VALUES (1);")
 
