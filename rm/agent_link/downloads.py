@@ -167,7 +167,7 @@ def _kept(wanted: Artifact) -> Path:
     path = artifacts.find(data_dir, wanted.sha256)
     size = path.stat().st_size if path is not None else None
     if path is None or size != wanted.size:
-        # Said at once: a host that is handed too few bytes takes it for a bad line and tries for minutes.
+        # Said at once: a host that is handed too few bytes takes it for a bad line and tries again and again.
         state = "is missing" if size is None else f"has {size} bytes where its manifest says {wanted.size}"
         log.error("the artifact %s %s in %s", wanted.sha256, state, artifacts.directory(data_dir))
         raise NotFound(
