@@ -61,7 +61,7 @@ class Operator:
         self.page.get_by_label("Name", exact=True).fill(NAME)
         self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.locator("#main").wait_for()
+        self.page.locator(".nav__user").wait_for()
 
     def make_current(self, version: str) -> None:
         """Choose the release that hosts are to run."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 
 from demo.processes import free_port
 
@@ -29,6 +29,10 @@ CHROMIUM = next(
 expect.set_options(timeout=WAIT_MS)
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1360, "height": 900}
+
+# What Chromium answers when the page before is on a way of its own at that moment: a form's answer, or the sign-in
+# page of a session that ended.
+IS_LEAVING = ("net::ERR_ABORTED", "interrupted by another navigation", "Not attached to an active page")
 
 REPORT_VIOLATIONS = """
 document.addEventListener('securitypolicyviolation', (event) => {
@@ -122,12 +126,28 @@ class Watched:
             self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def go(self, path: str) -> Page:
-        self.page.goto(self.url + path)
-        return self.page
+        return self._ask_for(self.url + path)
 
     def go_again(self) -> Page:
-        """The same address asked for anew: Chromium refuses a reload while the page before it is leaving."""
-        self.page.goto(self.page.url)
+        """The same address asked for anew."""
+        return self._ask_for(self.page.url)
+
+    def press(self, name: str, *, within: str = "body") -> Page:
+        """Press a form's button and return with the page that answers, so that nothing asked next overtakes it."""
+        with self.page.expect_navigation():
+            self.page.locator(within).get_by_role("button", name=name, exact=True).click()
+        return self.page
+
+    def _ask_for(self, address: str) -> Page:
+        for _ in range(4):
+            try:
+                self.page.goto(address)
+                return self.page
+            except Error as problem:
+                if not any(words in problem.message for words in IS_LEAVING):
+                    raise
+                self.page.wait_for_load_state()
+        self.page.goto(address)
         return self.page
 
     def check(self) -> None:
@@ -203,8 +223,8 @@ def sign_in(watched: Watched, name: str = "alice") -> None:
     page = watched.go("/login")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.locator("#main").wait_for()
+    watched.press("Sign in")
+    page.locator(".nav__user").wait_for(state="attached")
 
 
 def token_on(page: Page) -> str:

@@ -46,11 +46,11 @@ def back_up(watched: Watched, host_path: str, tmp_path: Path, letters: Path) -> 
     page.get_by_label("Name", exact=True).fill("attic")
     page.get_by_label("Location").fill(str(tmp_path / "repository"))
     page.get_by_label("Repository password").fill("not for logs")
-    page.get_by_role("button", name="Save repository").click()
+    watched.press("Save repository")
     watched.go(f"{host_path}/sources/new")
     page.get_by_label("Name", exact=True).fill("letters")
     page.get_by_label("Include").fill(str(letters))
-    page.get_by_role("button", name="Save group").click()
+    watched.press("Save group")
     watched.go(host_path)
     page.locator("#steps").get_by_role("button", name="Create repository").click()
     done(page)
@@ -130,9 +130,9 @@ def test_a_snapshot_is_looked_into_and_restored_through_another_host_while_its_o
     for path, name in ((host_path, "dead-host"), (other_path, "helper-host")):
         watched.go(f"{path}/settings")
         page.get_by_label("Name", exact=True).fill(name)
-        page.get_by_role("button", name="Save").click()
+        watched.press("Save")
     watched.go(f"{other_path}/repository")
-    page.get_by_role("button", name="Use this").click()
+    watched.press("Use this repository")
     agent.stop()
     shutil.rmtree(letters)
 
@@ -184,12 +184,13 @@ def test_two_snapshots_are_compared_and_the_pages_fit_on_a_phone(
     open_snapshot(watched, host_path)
     open_folder(page, letters)
     for step in ("folder", "where", "review"):
-        page.wait_for_function("document.documentElement && document.body")
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(step)
         if step == "folder":
             page.get_by_role("checkbox", name="Restore odd").check()
             page.get_by_role("link", name="Choose where to").click()
+            page.get_by_role("button", name="Review").wait_for()
         elif step == "where":
             page.get_by_role("button", name="Review").click()
+            page.get_by_role("button", name="Restore now").wait_for()
     assert too_wide == []
