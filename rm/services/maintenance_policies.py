@@ -1,5 +1,6 @@
 """How a repository is kept in order: what holds until somebody decides otherwise, and what people decide."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -42,9 +43,7 @@ DEFAULTS = {
 
 def ensure(*, repository_id: str, now: datetime) -> None:
     """Give a repository that has none its first policies; call it in the transaction of what needs them."""
-    for kind, form in DEFAULTS.items():
-        first = MaintenancePolicy.insert(repository=repository_id, kind=kind, changed_at=now, **asdict(form))
-        first.on_conflict_ignore().execute()
+    _insert_defaults([repository_id], now)
 
 
 def ensure_all(*, now: datetime) -> int:
@@ -52,9 +51,17 @@ def ensure_all(*, now: datetime) -> int:
     missing = maintenance.list_without_policies(limit=AT_ONCE)
     if missing:
         with changes():
-            for repository_id in missing:
-                ensure(repository_id=repository_id, now=now)
+            _insert_defaults(missing, now)
     return len(missing)
+
+
+def _insert_defaults(repository_ids: Sequence[str], now: datetime) -> None:
+    rows = [
+        {"repository": repository_id, "kind": kind, "changed_at": now, **asdict(form)}
+        for repository_id in repository_ids
+        for kind, form in DEFAULTS.items()
+    ]
+    MaintenancePolicy.insert_many(rows).on_conflict_ignore().execute()
 
 
 def form_of(policy: MaintenancePolicy) -> PolicyForm:

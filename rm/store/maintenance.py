@@ -1,5 +1,6 @@
 """Named queries about how repositories are kept in order, and how they grew."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from peewee import SQL, fn
@@ -45,8 +46,11 @@ def list_without_policies(*, limit: int) -> list[str]:
     return [row.id for row in Repository.select(Repository.id).where(Repository.id.not_in(known)).limit(limit)]
 
 
-def list_to_look_at(now: datetime) -> list[str]:
-    """The repositories where something may be due and a host is connected, or where an exclusive job is open."""
+def list_to_look_at(now: datetime, among: Sequence[str]) -> list[str]:
+    """Which of these repositories may have something due and a host connected, or have an exclusive job open.
+
+    In the order of `among`.
+    """
     every = MaintenancePolicy.every_hours / 24.0
     counted_from = fn.COALESCE(MaintenancePolicy.last_started_at, MaintenancePolicy.changed_at)
     # A run in a window may start up to a window's length before it is due.
@@ -54,7 +58,7 @@ def list_to_look_at(now: datetime) -> list[str]:
     is_due = fn.julianday(counted_from) + every - early <= fn.julianday(_text(now))
     ended_badly = MaintenancePolicy.last_ended_at.is_null(False) & MaintenancePolicy.last_outcome.not_in(_GOOD)
     has_host = MaintenancePolicy.repository.in_(
-        Host.select(Host.repository).where(Host.connected_at.is_null(False), Host.repository.is_null(False))
+        Host.select(Host.repository).where(Host.connected_at.is_null(False), Host.repository.in_(among))
     )
     by_cadence = (
         MaintenancePolicy.select(MaintenancePolicy.repository)
@@ -78,11 +82,11 @@ def list_to_look_at(now: datetime) -> list[str]:
     )
     with_jobs = (
         Job.select(Job.repository)
-        .where(Job.state != "finished", Job.kind.in_(("forget", "prune", "check")), Job.repository.is_null(False))
+        .where(Job.state != "finished", Job.kind.in_(("forget", "prune", "check")), Job.repository.in_(among))
         .tuples()
     )
     found = {row[0] for query in (by_cadence, by_group, with_jobs) for row in query}
-    return sorted(found)
+    return [one for one in among if one in found]
 
 
 def list_with_conflicts() -> list[str]:

@@ -32,6 +32,11 @@ def list_all() -> list[Repository]:
     return list(Repository.select().order_by(Repository.name))
 
 
+def list_ids() -> list[str]:
+    """The ids of all, sorted."""
+    return [row[0] for row in Repository.select(Repository.id).order_by(Repository.id).tuples()]
+
+
 def count() -> int:
     """How many there are."""
     return int(Repository.select().count())

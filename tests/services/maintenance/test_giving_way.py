@@ -189,6 +189,19 @@ def test_however_many_are_due_at_once_each_has_its_turn(bus, place):
     assert Job.select(Job.repository).distinct().count() == 6
 
 
+def test_many_repositories_are_looked_at_a_few_at_a_time(bus, place):
+    Repository.insert_many(
+        {"id": f"R{number:025}", "name": f"other {number}", "location": "/srv", "password_sealed": b"x",
+         "restic_repository_id": "cd" * 32, "created_at": NOW, "changed_at": NOW}
+        for number in range(120)
+    ).execute()  # fmt: skip
+    pauses = []
+
+    maintenance.sweep(bus, now=NOW, pause=pauses.append)
+
+    assert len(pauses) == 3
+
+
 def test_who_is_kept_waiting_does_not_wait_for_the_turn_of_many_others(bus, place):
     only(place, "prune")
     now = NOW + 7 * DAY
