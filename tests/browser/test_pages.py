@@ -159,7 +159,7 @@ def test_live_news_do_not_undo_a_search(server: Server, agent: Agent, open_page:
 
 def test_a_lost_connection_is_said_and_mends_itself(server: Server, open_page: Callable[..., Watched]) -> None:
     watched = open_page()
-    watched.expected = ("ERR_", "sse:error", "Failed to fetch", "502", "network error")
+    watched.expected = ("ERR_", "sse:error", "response:error", "Failed to fetch", "502", "503", "network error")
     set_up(watched)
     page = watched.go("/")
     expect(page.locator("#connection")).to_be_hidden()

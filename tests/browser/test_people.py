@@ -57,7 +57,7 @@ def test_a_new_person_comes_in_by_a_link_and_signs_in_with_a_code(
 
     # an open page of hers ends when the administrator disables her
     dora.go("/")
-    dora.expected = ("401",)
+    dora.expected = ("401", "sse:error", "response:error", "ERR_")
     page = admin.go("/settings/users")
     page.get_by_role("link", name="dora").click()
     page.get_by_role("link", name="Disable").click()

@@ -40,33 +40,36 @@ def enter(page, name):
     page.locator("#passwordform button[type=submit]").first.click()
 
 
-def test_a_person_signs_in_through_the_providers_page_in_a_real_browser(way, chromium):
-    server = way
+def fresh_page(chromium, said):
+    """A page of a browser that knows nobody; what its console says goes to `said`."""
     context = chromium.new_context()
     context.set_default_timeout(WAIT_MS)
     page = context.new_page()
-    said = []
     page.on("console", lambda message: said.append(message.text))
+    return page
 
+
+def test_a_person_signs_in_through_the_providers_page_in_a_real_browser(way, chromium):
+    server, said = way, []
+    page = fresh_page(chromium, said)
     page.goto(f"{server.url}/setup?token=first-run")
     page.get_by_label("Name", exact=True).fill("alice")
     page.locator("#password").fill("correct horse battery")
     page.locator("#password_again").fill("correct horse battery")
     page.get_by_role("button", name="Create account").click()
     page.wait_for_url(f"{server.url}/")
-    context.clear_cookies()
+    page.context.close()
 
+    page = fresh_page(chromium, said)
     page.goto(f"{server.url}/login?next=/alerts")
     enter(page, "oscar")
     page.wait_for_url(f"{server.url}/alerts")
 
     assert page.locator(".nav__name").inner_text() == "oscar"
     assert [line for line in said if server.url in line and "Content Security Policy" in line] == []
-    context.close()
+    page.context.close()
 
-    other = chromium.new_context()
-    other.set_default_timeout(WAIT_MS)
-    page = other.new_page()
+    page = fresh_page(chromium, [])
     page.goto(f"{server.url}/login")
     enter(page, "gary")
     page.locator("#refused").wait_for()
@@ -75,4 +78,4 @@ def test_a_person_signs_in_through_the_providers_page_in_a_real_browser(way, chr
     assert page.url.startswith(f"{server.url}/login/oidc/callback")
     page.get_by_role("link", name="Back to the sign-in page").click()
     page.wait_for_url(f"{server.url}/login")
-    other.close()
+    page.context.close()
