@@ -79,7 +79,8 @@ class Operator:
         self.page.get_by_role("link", name=re.compile(re.escape(host.name))).first.click()
         self.page.locator(".fingerprint").first.wait_for()
         assert _fingerprint(self.page.locator(".fingerprint").first.inner_text()) == shown
-        self.page.get_by_role("button", name=re.compile("approve")).click()
+        with self.page.expect_navigation():
+            self.page.get_by_role("button", name=re.compile("approve")).click()
         path = until(lambda: self._host_path(host.name), f"{host.name} to come in", seconds=LONG)
         until(lambda: "is connected" in host.said(), f"the install script to end well: {host.said()}", seconds=LONG)
         self.page.goto(path)
