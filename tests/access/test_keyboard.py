@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.access.conftest import Stage
 from tests.browser.conftest import PASSWORD, Watched, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 FOCUSED = """() => {
   const element = document.activeElement, style = getComputedStyle(element), box = element.getBoundingClientRect();

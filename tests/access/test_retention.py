@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.access.conftest import Stage
 from tests.browser.conftest import Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def test_the_preview_follows_the_choice_and_the_typed_name_outlives_it(

@@ -10,7 +10,7 @@ from tests.access.test_keyboard import expect_focus, tab_to
 from tests.access.test_ways import WITHOUT_DIALOGS
 from tests.browser.conftest import PHONE, Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def test_the_keyboard_alone_leads_from_the_options_to_the_plan(full: Stage, look: Callable[..., Watched]) -> None:

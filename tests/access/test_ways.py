@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.access.conftest import Stage
 from tests.browser.conftest import Watched
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 WITHOUT_DIALOGS = "delete HTMLDialogElement.prototype.showModal; delete HTMLDialogElement.prototype.show;"
 

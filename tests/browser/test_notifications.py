@@ -4,10 +4,13 @@ import json
 import threading
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from tests.browser.conftest import DESK, Server, Watched, set_up, sign_in, wait_for
 from tests.notifiers.servers import http_server, smtp_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def add_channel(watched: Watched, name: str, url: str, *, kind: str = "Message to people") -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE, Agent, Server, Watched, add_host, build_agent, set_up, token_on, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 needs_restic = pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic")
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Agent, Server, Watched, add_host, set_up
 
-pytestmark = [pytest.mark.browser, pytest.mark.restic, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.restic, pytest.mark.timeout(300)]
 pytestmark += [pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic")]
 
 

@@ -19,7 +19,7 @@ from tests.access import scene
 from tests.access.scene import Scene
 from tests.browser.conftest import Server, Watched, free_port, sign_in
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 CREDENTIAL = "rmh_spoken_by_hand"
 PHASES = (
