@@ -1,6 +1,7 @@
-"""Heavy work away from the event loop: the one place of the server that knows gevent by name."""
+"""Heavy work away from the event loop, or in pieces: the one place of the server that knows gevent by name."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -16,6 +17,12 @@ def offload(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 
     result: R = gevent.get_hub().threadpool.apply(function, args, kwargs)
     return result
+
+
+def give_way() -> None:
+    """Let every other request and connection have its turn; a transaction is not to be open."""
+    # Any wait will do but none of zero: that one gives way only to what is ready already, before sockets are looked at.
+    time.sleep(0.001)
 
 
 def is_green() -> bool:

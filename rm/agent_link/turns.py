@@ -5,15 +5,14 @@ a hundred of them would go one after the other while heartbeats stand in line be
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from rm.offload import give_way
 
 # Only what is fetched: a request with a body could hold its turn for as long as it likes.
 METHODS = ("GET", "HEAD")
 PATHS = "/agent/"
-# Any wait will do but none of zero: that one gives way only to what is ready already, before sockets are looked at.
-PAUSE_SECONDS = 0.001
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -33,4 +32,4 @@ class TurnsMiddleware:
             try:
                 return self._application(environ, start_response)
             finally:
-                time.sleep(PAUSE_SECONDS)
+                give_way()

@@ -1,6 +1,5 @@
 """Keeping repositories in order: ordering what each needs next, and ending what keeps backups waiting."""
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -10,37 +9,37 @@ from rm.domain.actors import SERVER, Actor
 from rm.domain.maintenance import AtRepository, Candidate
 from rm.errors import Conflict, HostOffline, Unavailable
 from rm.events import EventBus, RepositoryChanged
+from rm.offload import give_way
 from rm.services import jobs, maintenance_policies
 from rm.services.maintenance_outlook import Looked, at_repository
 from rm.shared.words import counted
 from rm.store import hosts, maintenance, repositories
-from rm.store.database import changes, publish_after_commit
+from rm.store.database import changes, connection, publish_after_commit
 from rm.store.models import Job, MaintenancePolicy, SourceGroup
 
 ABANDONED_AFTER = timedelta(minutes=10)
 RUN_NOW_MOST = 10
 LOOKED_AT_ONCE = 50
 SLICE = 50
-# Any wait but none of zero: that one gives way only to what is ready already, before sockets are looked at.
-PAUSE_SECONDS = 0.001
 
 
 def sweep(
     bus: EventBus, *, now: datetime, after: str = "", most: int = LOOKED_AT_ONCE,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[], None] = give_way,
 ) -> str:  # fmt: skip
     """Order what is due and end what must give way, at so many repositories, those after this one first.
 
     Returns the one to go on after. However many there are and however many are due at once, `pause` gives other work
     its turn after a few milliseconds.
     """
-    maintenance_policies.ensure_all(now=now)
+    with connection():
+        maintenance_policies.ensure_all(now=now)
+        # Nobody is kept waiting because many others are due.
+        urgent = maintenance.list_with_conflicts()
     in_turn = _in_turn(now, after, most, pause)
-    # Nobody is kept waiting because many others are due.
-    urgent = maintenance.list_with_conflicts()
     for repository_id in dict.fromkeys([*urgent, *in_turn[:most]]):
-        pause(PAUSE_SECONDS)
-        with changes():
+        pause()
+        with connection(), changes():
             repository = repositories.find(repository_id)
             if repository is not None:
                 looked = Looked.at(repository, now)
@@ -49,18 +48,21 @@ def sweep(
     return in_turn[most - 1] if len(in_turn) > most else ""
 
 
-def _in_turn(now: datetime, after: str, most: int, pause: Callable[[float], None]) -> list[str]:
+def _in_turn(now: datetime, after: str, most: int, pause: Callable[[], None]) -> list[str]:
     """The repositories that want a look, from the one after this on and once around, until there are more than so many.
 
     Asking for all of 1,000 repositories with 10,000 hosts at once takes 60 ms, in which no heartbeat is read.
     """
-    ids, found = repositories.list_ids(), []
+    found: list[str] = []
+    with connection():
+        ids = repositories.list_ids()
     around = [*(one for one in ids if one > after), *(one for one in ids if one <= after)]
     for begin in range(0, len(around), SLICE):
-        found += maintenance.list_to_look_at(now, around[begin : begin + SLICE])
+        with connection():
+            found += maintenance.list_to_look_at(now, around[begin : begin + SLICE])
         if len(found) > most:
             break
-        pause(PAUSE_SECONDS)
+        pause()
     return found
 
 

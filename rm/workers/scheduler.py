@@ -163,10 +163,7 @@ class Scheduler:
 
     def keep_repositories_in_order(self) -> None:
         """Order what repositories need, and end what keeps their backups waiting."""
-        with database.connection():
-            self._looked_at = maintenance.sweep(
-                self._runtime.bus, now=self._runtime.clock(), after=self._looked_at
-            )  # fmt: skip
+        self._looked_at = maintenance.sweep(self._runtime.bus, now=self._runtime.clock(), after=self._looked_at)
 
     def forget_expired_sessions(self) -> None:
         with database.connection():

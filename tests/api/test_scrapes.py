@@ -50,8 +50,7 @@ def test_others_have_their_turn_between_slices_of_a_large_fleet(client, open_to,
     for n in range(200):
         Host.create(id=new_ulid(), name=f"h{n}", hostname="h", os="linux", arch="amd64", enrolled_at=NOW)
     pauses = []
-    monkeypatch.setattr(exporter, "PAUSE_SECONDS", 0)
-    monkeypatch.setattr(exporter, "pause", lambda: pauses.append(1))
+    monkeypatch.setattr(exporter, "give_way", lambda: pauses.append(1))
     monkeypatch.setattr("rm.api.metrics.fleet.LARGEST", 20)
 
     found = figures(client)
