@@ -132,22 +132,21 @@ class Watched:
         """The same address asked for anew."""
         return self._ask_for(self.page.url)
 
-    def press(self, name: str, *, within: str = "body") -> Page:
+    def press(self, name: str) -> Page:
         """Press a form's button and return with the page that answers, so that nothing asked next overtakes it."""
         with self.page.expect_navigation():
-            self.page.locator(within).get_by_role("button", name=name, exact=True).click()
+            self.page.get_by_role("button", name=name, exact=True).click()
         return self.page
 
     def _ask_for(self, address: str) -> Page:
-        for _ in range(4):
+        for tries_left in reversed(range(5)):
             try:
                 self.page.goto(address)
-                return self.page
+                break
             except Error as problem:
-                if not any(words in problem.message for words in IS_LEAVING):
+                if not tries_left or not any(words in problem.message for words in IS_LEAVING):
                     raise
                 self.page.wait_for_load_state()
-        self.page.goto(address)
         return self.page
 
     def check(self) -> None:
